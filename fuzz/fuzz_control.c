@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Any body as a control message and as the answer to one. */
+
+#include "common/text.h"
+#include "fuzz/fuzz.h"
+#include "wire/control.h"
+
+static void check_control(struct slice body)
+{
+	struct control control = { 0 }, back = { 0 };
+	struct error err = { 0 };
+	struct buf out = { 0 };
+	int r = control_decode(body, NULL, &control, &err);
+
+	promise(r == 0 || (r < 0 && err.text[0] != '\0'));
+	if (r == 0) {
+		promise(id_is_valid(slice_of(control.id)) && text_is_utf8(slice_of(control.id)));
+		promise(control_encode(&control, &out) == 0);
+		promise(control_decode(buf_slice(&out), NULL, &back, NULL) == 0);
+		promise(back.op == control.op && slice_equal(slice_of(back.id), control.id));
+	}
+	control_deinit(&control);
+	control_deinit(&back);
+	buf_deinit(&out);
+}
+
+static void check_answer(struct slice body)
+{
+	struct control_answer answer = { 0 }, back = { 0 };
+	struct error err = { 0 };
+	struct buf out = { 0 };
+	int r = control_answer_decode(body, NULL, &answer, &err);
+
+	promise(r == 0 || (r < 0 && err.text[0] != '\0'));
+	if (r == 0) {
+		promise(control_answer_encode(wire_detect(NULL, body), &answer, &out) == 0);
+		promise(control_answer_decode(buf_slice(&out), NULL, &back, NULL) == 0);
+		promise(slice_equal(slice_of(back.id), answer.id));
+		promise(slice_equal(slice_of(back.result), answer.result));
+		promise(slice_equal(slice_of(back.runner), answer.runner));
+		promise(slice_equal(slice_of(back.error), answer.error));
+	}
+	control_answer_deinit(&answer);
+	control_answer_deinit(&back);
+	buf_deinit(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct slice body = { (const char *)data, size };
+
+	check_control(body);
+	check_answer(body);
+	return 0;
+}

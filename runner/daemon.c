@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runner/daemon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "runner/daemon_private.h"
+#include "runner/notify.h"
+
+#define SECOND 1000000ULL
+
+/* Cancels wait for their request for a day; finished tasks are remembered for an hour. */
+#define CANCELLED_MAX    100000
+#define CANCELLED_AGE_US (24 * 3600 * SECOND)
+#define FINISHED_MAX     100000
+#define FINISHED_AGE_US  (3600 * SECOND)
+/* A connection that dies sooner than this is not reopened at once. */
+#define HEALTHY_US   (5 * SECOND)
+#define RECONNECT_US SECOND
+/* Of each task, once the time for finishing is over. */
+#define SHUTDOWN_GRACE_US SECOND
+/* After this many events others get their turn. */
+#define TURN_EVENTS 256
+/* For the last confirms and acknowledgements. */
+#define FLUSH_MS 1000
+
+/* ---- readiness ---- */
+
+static void tell_state(struct daemon *daemon)
+{
+	bool ready = daemon->consumer && daemon->publisher_up && !daemon->stopping;
+	if (ready && !daemon->was_ready) {
+		daemon->was_ready = true;
+		notify("READY=1\nSTATUS=Taking requests");
+		log_notice("runner.ready", LOG_S("name", daemon->config->name),
+			LOG_S("instance", daemon->instance.id));
+	} else if (daemon->was_ready && !daemon->stopping) {
+		notify(ready ? "STATUS=Taking requests" : "STATUS=Not connected to the broker");
+	}
+}
+
+/* ---- the consuming connection ---- */
+
+static int on_reconnect(sd_event_source *source, uint64_t now, void *userdata)
+{
+	struct daemon *daemon = userdata;
+	(void)source;
+	(void)now;
+	mq_publisher_reconnect_consumer(daemon->publisher);
+	return 0;
+}
+
+static void set_timer(sd_event_source *source, uint64_t in_us)
+{
+	sd_event_source_set_time(source, clock_now_us() + in_us);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+void daemon_consumer_lost(struct daemon *daemon, const char *why)
+{
+	if (!daemon->consumer)
+		return;
+	log_error(
+		"broker.consumer-lost", LOG_S("reason", why), LOG_S("proceeding", "reconnecting"));
+	daemon->consumer_source = sd_event_source_unref(daemon->consumer_source);
+	daemon->consumer = mq_close(daemon->consumer);
+	sd_event_source_set_enabled(daemon->tick_source, SD_EVENT_OFF);
+	control_forget(daemon);
+	tell_state(daemon);
+	if (clock_now_us() - daemon->consumer_since_us > HEALTHY_US)
+		mq_publisher_reconnect_consumer(daemon->publisher);
+	else
+		set_timer(daemon->reconnect_source, RECONNECT_US);
+}
+
+static void handle_delivery(struct daemon *daemon, struct mq_event *event)
+{
+	if (event->channel <= daemon->config->n_queues)
+		intake_delivery(daemon, event->channel, &event->delivery);
+	else if (event->channel == topology_control_channel(daemon->config))
+		control_on_message(daemon, &event->delivery);
+	else if (event->consumer_tag[0] == '\0')
+		control_on_asked(daemon, true);
+	else
+		control_on_cancellation(daemon, event->consumer_tag);
+}
+
+static void handle_channel_closed(struct daemon *daemon, const struct mq_event *event)
+{
+	if (event->channel == topology_cancellation_channel(daemon->config))
+		control_on_closed(daemon, event->text);
+	else
+		daemon_consumer_lost(daemon, event->text);
+}
+
+static void handle_consumer_event(struct daemon *daemon, struct mq_event *event)
+{
+	switch (event->kind) {
+	case MQ_DELIVERY:
+		handle_delivery(daemon, event);
+		break;
+	case MQ_GET_EMPTY:
+		control_on_asked(daemon, false);
+		break;
+	case MQ_CONSUMER_CANCELLED:
+		if (event->channel != topology_cancellation_channel(daemon->config))
+			daemon_consumer_lost(
+				daemon, "the broker cancelled a consumer: its queue is gone");
+		break;
+	case MQ_CHANNEL_CLOSED:
+		handle_channel_closed(daemon, event);
+		break;
+	default:
+		break;
+	}
+}
+
+static void pump(struct daemon *daemon)
+{
+	struct mq_event event = { 0 };
+	struct error err = { 0 };
+	int r = 0;
+	for (int n = 0; daemon->consumer; n++) {
+		if (n == TURN_EVENTS) {
+			daemon_pump_soon(daemon);
+			return;
+		}
+		r = mq_next(daemon->consumer, &event, &err);
+		if (r <= 0)
+			break;
+		handle_consumer_event(daemon, &event);
+		mq_event_deinit(&event);
+	}
+	if (r < 0)
+		daemon_consumer_lost(daemon, err.text);
+}
+
+static int on_consumer(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	(void)source, (void)fd, (void)events;
+	pump(userdata);
+	return 0;
+}
+
+static int on_pump(sd_event_source *source, void *userdata)
+{
+	(void)source;
+	pump(userdata);
+	return 0;
+}
+
+void daemon_pump_soon(struct daemon *daemon)
+{
+	sd_event_source_set_enabled(daemon->pump_source, SD_EVENT_ONESHOT);
+}
+
+static uint64_t tick_interval(const struct daemon *daemon)
+{
+	uint64_t us = daemon->config->broker.heartbeat_s * SECOND / 4;
+	return us && us < SECOND ? us : SECOND;
+}
+
+static int on_tick(sd_event_source *source, uint64_t now, void *userdata)
+{
+	struct daemon *daemon = userdata;
+	struct error err = { 0 };
+	(void)source;
+	(void)now;
+	if (!daemon->consumer)
+		return 0;
+	if (mq_tick(daemon->consumer, &err) < 0)
+		daemon_consumer_lost(daemon, err.text);
+	else
+		set_timer(daemon->tick_source, tick_interval(daemon));
+	if (daemon->consumer && daemon->listen_again)
+		control_listen_again(daemon);
+	pump(daemon);
+	return 0;
+}
+
+static int consume_queues(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	int r = 0;
+	if (daemon->topology.control_queue[0])
+		r = mq_consume(daemon->consumer, topology_control_channel(config),
+			daemon->topology.control_queue, "control", true, true);
+	for (size_t i = 0; r == 0 && !daemon->stopping && i < config->n_queues; i++)
+		r = mq_consume(daemon->consumer, topology_queue_channel(config, i),
+			config->queues[i].name, "requests", false, false);
+	return r;
+}
+
+static void consumer_ready(struct daemon *daemon, struct mq_connection *connection)
+{
+	daemon->consumer = connection;
+	daemon->connection++;
+	daemon->consumer_since_us = clock_now_us();
+	int r = sd_event_add_io(daemon->loop, &daemon->consumer_source, mq_fd(connection), EPOLLIN,
+		on_consumer, daemon);
+	if (r == 0)
+		r = consume_queues(daemon);
+	if (r < 0) {
+		daemon_consumer_lost(daemon, "the queues could not be consumed");
+		return;
+	}
+	control_listen_again(daemon);
+	if (!daemon->consumer)
+		return;
+	log_notice("broker.connected", LOG_S("for", "requests"));
+	set_timer(daemon->tick_source, tick_interval(daemon));
+	daemon_pump_soon(daemon);
+	tell_state(daemon);
+}
+
+/* ---- the publisher ---- */
+
+/* A name that exists with other arguments does not get better by waiting. */
+static void connect_failed(struct daemon *daemon, const struct error *err)
+{
+	log_error("broker.unavailable", LOG_E(err), LOG_S("proceeding", "trying again"));
+	if (err->code == -EEXIST && !daemon->was_ready) {
+		daemon->status = 1;
+		sd_event_exit(daemon->loop, 1);
+	}
+}
+
+static void handle_publisher_event(struct daemon *daemon, struct mq_publisher_event *event)
+{
+	switch (event->kind) {
+	case MQ_PUBLISHER_DONE:
+		replies_on_done(daemon, event);
+		break;
+	case MQ_PUBLISHER_UP:
+		daemon->publisher_up = true;
+		log_notice("broker.connected", LOG_S("for", "responses"));
+		tell_state(daemon);
+		break;
+	case MQ_PUBLISHER_DOWN:
+		daemon->publisher_up = false;
+		connect_failed(daemon, &event->error);
+		tell_state(daemon);
+		break;
+	case MQ_PUBLISHER_CONSUMER_DOWN:
+		connect_failed(daemon, &event->error);
+		break;
+	case MQ_PUBLISHER_BLOCKED:
+		log_warn("broker.blocked", LOG_S("reason", event->error.text));
+		break;
+	case MQ_PUBLISHER_UNBLOCKED:
+		log_notice("broker.unblocked");
+		break;
+	case MQ_PUBLISHER_HELD:
+		log_error("response.held", LOG_S("reason", event->error.text),
+			LOG_S("proceeding", "it is tried again"));
+		break;
+	case MQ_PUBLISHER_RELEASED:
+		log_notice("response.released");
+		break;
+	case MQ_PUBLISHER_ROOM:
+		engine_pause_relay(daemon->engine, false);
+		break;
+	case MQ_PUBLISHER_CONSUMER_READY:
+		consumer_ready(daemon, event->consumer);
+		event->consumer = NULL;
+		break;
+	}
+}
+
+static int on_publisher(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct daemon *daemon = userdata;
+	struct mq_publisher_event event = { 0 };
+	(void)source, (void)fd, (void)events;
+	/* What is left is told again: the descriptor stays readable. */
+	for (int n = 0; n < TURN_EVENTS && mq_publisher_next(daemon->publisher, &event) > 0; n++) {
+		handle_publisher_event(daemon, &event);
+		mq_publisher_event_deinit(&event);
+	}
+	return 0;
+}
+
+/* ---- reload and end ---- */
+
+static void on_reload(void *userdata)
+{
+	struct daemon *daemon = userdata;
+	struct config fresh = { 0 };
+	struct error err = { 0 };
+	if (config_read(daemon->config_file, &fresh, &err) < 0) {
+		log_error("config.refused", LOG_E(&err),
+			LOG_S("proceeding", "the old one stays in force"));
+	} else {
+		struct catalogue *catalogue = catalogue_new(&fresh.catalogue);
+		if (catalogue) {
+			catalogue_unref(daemon->catalogue);
+			daemon->catalogue = catalogue;
+			log_notice("config.reloaded",
+				LOG_S("from", daemon->config_file ? daemon->config_file
+								  : "the environment"),
+				LOG_S("in_force", "programs; all else needs a restart"));
+		} else {
+			log_error("config.no-memory",
+				LOG_S("proceeding", "the old one stays in force"));
+		}
+	}
+	config_deinit(&fresh);
+}
+
+void daemon_end_if_done(struct daemon *daemon)
+{
+	if (daemon->stopping && !daemon->jobs_by_token)
+		sd_event_exit(daemon->loop, 0);
+}
+
+static int on_deadline(sd_event_source *source, uint64_t now, void *userdata)
+{
+	struct daemon *daemon = userdata;
+	(void)source;
+	(void)now;
+	if (engine_count(daemon->engine) > 0) {
+		log_notice("runner.ending-tasks",
+			LOG_I("tasks", (int64_t)engine_count(daemon->engine)));
+		engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, false, SHUTDOWN_GRACE_US);
+	} else {
+		log_error("runner.unfinished",
+			LOG_I("requests", HASH_CNT(hh_token, daemon->jobs_by_token)),
+			LOG_S("reason", "the broker confirms nothing"),
+			LOG_S("proceeding", "the broker will deliver them again"));
+		sd_event_exit(daemon->loop, 0);
+	}
+	/* Once more, in case the broker is not there to confirm what is left. */
+	set_timer(daemon->deadline_source, SHUTDOWN_GRACE_US + SECOND);
+	return 0;
+}
+
+static void stop_consuming(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	for (size_t i = 0; daemon->consumer && i < config->n_queues; i++)
+		if (mq_cancel(daemon->consumer, topology_queue_channel(config, i), "requests") < 0)
+			daemon_consumer_lost(daemon, "a consumer could not be cancelled");
+	daemon_pump_soon(daemon);
+}
+
+static void on_stop(void *userdata, int signal, unsigned nth)
+{
+	struct daemon *daemon = userdata;
+	log_notice("runner.stopping", LOG_I("signal", signal),
+		LOG_I("tasks", (int64_t)engine_count(daemon->engine)),
+		LOG_S("how", nth > 1 ? "at once" : "drain"));
+	if (nth > 1) {
+		engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, true, 0);
+		/* Nor is the broker waited for. */
+		set_timer(daemon->deadline_source, SHUTDOWN_GRACE_US);
+	} else {
+		daemon->stopping = true;
+		notify("STOPPING=1\nSTATUS=Finishing running tasks");
+		stop_consuming(daemon);
+		engine_stop_waiting(daemon->engine, CAUSE_SHUTTING_DOWN);
+		set_timer(daemon->deadline_source, daemon->config->limits.shutdown_us);
+	}
+	daemon_end_if_done(daemon);
+}
+
+/* ---- life ---- */
+
+static int add_timer(struct daemon *daemon, sd_event_source **ret, sd_event_time_handler_t handler)
+{
+	int r = sd_event_add_time(
+		daemon->loop, ret, CLOCK_BOOTTIME, UINT64_MAX, 10000, handler, daemon);
+	return r < 0 ? r : sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+}
+
+static int add_sources(struct daemon *daemon)
+{
+	int r = sd_event_new(&daemon->loop);
+	if (r >= 0)
+		r = sd_event_set_watchdog(daemon->loop, true);
+	if (r >= 0)
+		r = add_timer(daemon, &daemon->tick_source, on_tick);
+	if (r >= 0)
+		r = add_timer(daemon, &daemon->reconnect_source, on_reconnect);
+	if (r >= 0)
+		r = add_timer(daemon, &daemon->deadline_source, on_deadline);
+	if (r >= 0)
+		r = sd_event_add_defer(daemon->loop, &daemon->pump_source, on_pump, daemon);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(daemon->pump_source, SD_EVENT_OFF);
+	if (r >= 0)
+		r = signals_listen(&daemon->signals, daemon->loop, on_stop, on_reload, daemon);
+	return r;
+}
+
+static int start_engine(struct daemon *daemon)
+{
+	const struct engine_options options = {
+		.config = daemon->config,
+		.run_directory = daemon->instance.directory,
+		.instance = daemon->instance.id,
+		.guardian = daemon->instance.guardian,
+		.any_done = daemon->config->terarium,
+	};
+	struct engine_front front = replies_front;
+	front.userdata = daemon;
+	return engine_new(daemon->loop, &options, &front, &daemon->engine);
+}
+
+static int start_publisher(struct daemon *daemon, struct error *err)
+{
+	const struct mq_publisher_options options = {
+		.connection = &daemon->config->broker,
+		.prepare = topology_prepare_publisher,
+		.prepare_consumer = topology_prepare_consumer,
+		.userdata = &daemon->topology,
+	};
+	int r = mq_publisher_start(&options, &daemon->publisher, err);
+	if (r == 0)
+		r = sd_event_add_io(daemon->loop, &daemon->publisher_source,
+			mq_publisher_fd(daemon->publisher), EPOLLIN, on_publisher, daemon);
+	return r;
+}
+
+static int start(struct daemon *daemon, struct error *err)
+{
+	memory_init(&daemon->cancelled, CANCELLED_MAX, CANCELLED_AGE_US);
+	memory_init(&daemon->finished, FINISHED_MAX, FINISHED_AGE_US);
+	daemon->catalogue = catalogue_new(&daemon->config->catalogue);
+	if (!daemon->catalogue)
+		return error_set(err, -ENOMEM, "no memory");
+	int r = instance_start(&daemon->instance, daemon->config->run_directory, err);
+	if (r < 0)
+		return r;
+	if ((r = add_sources(daemon)) < 0 || (r = start_engine(daemon)) < 0)
+		return error_set(err, r, "the event loop cannot be set up: %s", strerror(-r));
+	return start_publisher(daemon, err);
+}
+
+static void free_jobs(struct daemon *daemon)
+{
+	/* Only what the broker did not confirm in time is left; it will deliver those again. */
+	daemon->consumer = mq_close(daemon->consumer);
+	engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, true, 0);
+	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
+		next = job->hh_token.next;
+		job_give_back(job);
+	}
+}
+
+static void stop(struct daemon *daemon)
+{
+	daemon->publisher_source = sd_event_source_unref(daemon->publisher_source);
+	daemon->consumer_source = sd_event_source_unref(daemon->consumer_source);
+	if (daemon->engine && engine_count(daemon->engine) == 0)
+		free_jobs(daemon);
+	daemon->consumer = mq_close(daemon->consumer);
+	daemon->publisher = mq_publisher_stop(daemon->publisher, FLUSH_MS);
+	if (daemon->engine && engine_count(daemon->engine) == 0)
+		engine_free(daemon->engine);
+	signals_forget(&daemon->signals);
+	sd_event_source_unref(daemon->tick_source);
+	sd_event_source_unref(daemon->reconnect_source);
+	sd_event_source_unref(daemon->deadline_source);
+	sd_event_source_unref(daemon->pump_source);
+	sd_event_unref(daemon->loop);
+	catalogue_unref(daemon->catalogue);
+	memory_deinit(&daemon->cancelled);
+	memory_deinit(&daemon->finished);
+	instance_stop(&daemon->instance);
+}
+
+int daemon_run(struct config *config, const char *config_file)
+{
+	struct daemon daemon = {
+		.config = config,
+		.config_file = config_file,
+		.topology = { .config = config },
+		.instance = { .guardian_fd = -1 },
+	};
+	struct error err = { 0 };
+	int r = start(&daemon, &err);
+	if (r < 0) {
+		log_error("runner.not-started", LOG_E(&err));
+		daemon.status = 1;
+	} else {
+		r = sd_event_loop(daemon.loop);
+		if (r < 0)
+			log_error("runner.loop-failed", LOG_ERRNO(r));
+		if (r != 0)
+			daemon.status = 1;
+	}
+	stop(&daemon);
+	log_notice("runner.stopped", LOG_I("status", daemon.status));
+	return daemon.status;
+}

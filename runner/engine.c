@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runner/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "runner/engine_private.h"
+
+/* How many children are reaped before others get their turn. */
+#define REAP_TURNS 256
+
+/* ---- the table at work ---- */
+
+void task_dispatch(struct task *task, int event)
+{
+	while (event != NO_EVENT) {
+		struct task_step step = task_step(task->state, (enum task_event)event);
+		if (step.next != task->state)
+			log_debug("task.state", LOG_S("task", task->request.id),
+				LOG_S("from", task_state_name(task->state)),
+				LOG_S("on", task_event_name((enum task_event)event)),
+				LOG_S("to", task_state_name(step.next)));
+		task->state = step.next;
+		/* After TASK_DO_FINISH the task is gone, and no event follows. */
+		event = task_act(task, step.action);
+	}
+}
+
+static int on_timer(sd_event_source *source, uint64_t now, void *userdata)
+{
+	struct task *task = userdata;
+	(void)source;
+	/* Pipes that we do not read ourselves cannot come to their end. Of a task that was stopped,
+	 * nobody waits for the rest. */
+	if (task->state == TASK_DRAINING && !task->cause && task->engine->relay_paused)
+		task_set_timer(task, now + task->engine->options.config->limits.drain_us);
+	else
+		task_dispatch(task, TASK_ON_TIMER);
+	return 0;
+}
+
+void task_set_timer(struct task *task, uint64_t at_us)
+{
+	int r;
+	if (!task->timer)
+		r = sd_event_add_time(task->engine->loop, &task->timer, CLOCK_BOOTTIME, at_us, 1000,
+			on_timer, task);
+	else if ((r = sd_event_source_set_time(task->timer, at_us)) >= 0)
+		r = sd_event_source_set_enabled(task->timer, SD_EVENT_ONESHOT);
+	if (r < 0)
+		log_error("task.no-timer", LOG_S("task", task->request.id), LOG_ERRNO(r));
+}
+
+/* ---- slots of programs ---- */
+
+static struct program_slots *find_slots(struct engine *engine, const char *name)
+{
+	struct program_slots *slots;
+	HASH_FIND_STR(engine->slots, name, slots);
+	if (slots)
+		return slots;
+	slots = calloc(1, sizeof(*slots));
+	if (!slots || !(slots->name = strdup(name))) {
+		free(slots);
+		return NULL;
+	}
+	HASH_ADD_KEYPTR(hh, engine->slots, slots->name, strlen(slots->name), slots);
+	return slots;
+}
+
+static bool has_room(const struct program_slots *slots, const struct task *task)
+{
+	unsigned max = task->launch.program->slots;
+	return max == 0 || slots->used < max;
+}
+
+static bool is_queued(const struct task *task)
+{
+	return task->prev; /* utlist: every element of a list has a predecessor */
+}
+
+static void dequeue(struct task *task)
+{
+	DL_DELETE(task->slots->waiting, task);
+	task->prev = task->next = NULL;
+}
+
+static void take_slot_and_start(struct task *task)
+{
+	task->slots->used++;
+	task_dispatch(task, TASK_ON_START);
+}
+
+static int on_kick(sd_event_source *source, void *userdata)
+{
+	struct engine *engine = userdata;
+	struct program_slots *slots, *tmp;
+	(void)source;
+	HASH_ITER (hh, engine->slots, slots, tmp) {
+		while (slots->waiting && has_room(slots, slots->waiting)) {
+			struct task *task = slots->waiting;
+			dequeue(task);
+			take_slot_and_start(task);
+		}
+		if (!slots->waiting && slots->used == 0) {
+			HASH_DELETE(hh, engine->slots, slots);
+			free(slots->name);
+			free(slots);
+		}
+	}
+	return 0;
+}
+
+void task_release_slot(struct task *task)
+{
+	if (is_queued(task))
+		dequeue(task);
+	else
+		task->slots->used--;
+	task->slots = NULL;
+	/* From the loop, not from here: what starts may end at once and come here again. */
+	sd_event_source_set_enabled(task->engine->kick_source, SD_EVENT_ONESHOT);
+}
+
+/* ---- children ---- */
+
+void task_add_usage(struct task *task, const struct rusage *usage)
+{
+	task->cpu_us += (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
+			(uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
+	uint64_t peak = (uint64_t)usage->ru_maxrss * 1024;
+	if (peak > task->peak_memory)
+		task->peak_memory = peak;
+}
+
+static struct task *find_by_pid(struct engine *engine, pid_t pid)
+{
+	struct task *task;
+	HASH_FIND(hh_pid, engine->by_pid, &pid, sizeof(pid), task);
+	return task;
+}
+
+static bool reap_one(struct engine *engine)
+{
+	siginfo_t info = { 0 };
+	struct rusage usage;
+	int status;
+	/* A look first: the session of a stray tells whose it was, and is gone with it. */
+	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+		return false;
+	struct task *task = find_by_pid(engine, info.si_pid);
+	struct task *owner = task ? task : find_by_pid(engine, getsid(info.si_pid));
+	if (wait4(info.si_pid, &status, WNOHANG, &usage) != info.si_pid)
+		return false;
+	if (owner)
+		task_add_usage(owner, &usage);
+	if (task && !task->exited) {
+		task->exited = true;
+		task->pid_is_gone = !tree_signal_group(task->pid, 0);
+		task->wait_status = status;
+		task->ended_us = clock_now_us();
+		task_dispatch(task, TASK_ON_EXITED);
+	}
+	return true;
+}
+
+static int on_child(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	(void)source;
+	(void)info;
+	/* One signal may stand for many children. */
+	for (int turn = 0; turn < REAP_TURNS; turn++)
+		if (!reap_one(userdata))
+			return 0;
+	raise(SIGCHLD); /* blocked: it brings us back here, after others had their turn */
+	return 0;
+}
+
+uint64_t engine_oom_kills(struct engine *engine, bool exactly)
+{
+	uint64_t now = clock_now_us();
+	char line[128];
+	if (!exactly && engine->oom_looked_us && now - engine->oom_looked_us < 1000000)
+		return engine->oom_kills;
+	FILE *f = fopen("/proc/vmstat", "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (strncmp(line, "oom_kill ", 9) == 0)
+			engine->oom_kills = strtoull(line + 9, NULL, 10);
+	if (f)
+		fclose(f);
+	engine->oom_looked_us = now;
+	return engine->oom_kills;
+}
+
+/* ---- life of the engine ---- */
+
+/* What concerns the runner alone, and above all its secrets, is not for its programs. */
+static bool is_for_programs(const char *variable)
+{
+	static const char *const ours[] = { "TASKRUNNER_", "TERARIUM_MQ_", "TASKIFACE_",
+		"NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_", "RUNTIME_DIRECTORY=" };
+	if (strncmp(variable, "TASKRUNNER_DEBUG=", 17) == 0)
+		return true;
+	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
+		if (strncmp(variable, ours[i], strlen(ours[i])) == 0)
+			return false;
+	return true;
+}
+
+static int copy_environ(struct engine *engine)
+{
+	size_t n = 0;
+	for (char **at = environ; *at; at++)
+		n++;
+	engine->environ = calloc(n + 1, sizeof(char *));
+	if (!engine->environ)
+		return -ENOMEM;
+	n = 0;
+	for (char **at = environ; *at; at++)
+		if (is_for_programs(*at) && !(engine->environ[n++] = strdup(*at)))
+			return -ENOMEM;
+	return 0;
+}
+
+static int add_sources(struct engine *engine)
+{
+	int r = sd_event_add_signal(engine->loop, &engine->child_source, SIGCHLD, on_child, engine);
+	if (r < 0)
+		return r;
+	/* All sources have one priority: some pipe of a program that floods can always be read, and
+	 * whatever came after the pipes would never come. */
+	r = sd_event_add_defer(engine->loop, &engine->kick_source, on_kick, engine);
+	if (r < 0 || (r = sd_event_source_set_enabled(engine->kick_source, SD_EVENT_OFF)) < 0)
+		return r;
+	r = engine_memory_init(engine);
+	return r < 0 ? r : engine_watch_init(engine);
+}
+
+int engine_new(sd_event *loop, const struct engine_options *options,
+	const struct engine_front *front, struct engine **ret)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+	if (!engine)
+		return -ENOMEM;
+	*engine = (struct engine){
+		.loop = sd_event_ref(loop),
+		.options = *options,
+		.front = *front,
+		.grace_max_us = UINT64_MAX,
+		.inotify_fd = -1,
+		.null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC),
+	};
+	int r = engine->null_fd < 0 ? -errno : copy_environ(engine);
+	if (r == 0)
+		r = tree_become_subreaper();
+	if (r == 0)
+		r = add_sources(engine);
+	if (r < 0)
+		engine_free(engine);
+	else
+		*ret = engine;
+	return r < 0 ? r : 0;
+}
+
+static void free_slots(struct engine *engine)
+{
+	struct program_slots *slots, *tmp;
+	HASH_ITER (hh, engine->slots, slots, tmp) {
+		HASH_DELETE(hh, engine->slots, slots);
+		free(slots->name);
+		free(slots);
+	}
+}
+
+struct engine *engine_free(struct engine *engine)
+{
+	if (!engine)
+		return NULL;
+	assert(!engine->by_id);
+	free_slots(engine);
+	sd_event_source_unref(engine->child_source);
+	sd_event_source_unref(engine->inotify_source);
+	sd_event_source_unref(engine->poll_source);
+	sd_event_source_unref(engine->kick_source);
+	sd_event_source_unref(engine->memory_source);
+	close_fd(engine->null_fd);
+	close_fd(engine->inotify_fd);
+	for (char **at = engine->environ; at && *at; at++)
+		free(*at);
+	free(engine->environ);
+	sd_event_unref(engine->loop);
+	free(engine);
+	return NULL;
+}
+
+/* ---- tasks ---- */
+
+/* A request may ask for less than what is configured, not for more; but under terarium the general
+ * limit is only what holds where a request names none, as it was there. */
+static uint64_t effective_timeout(const struct engine *engine, const struct task *task)
+{
+	const struct config *config = engine->options.config;
+	uint64_t asked = task->request.timeout_ms * 1000;
+	uint64_t entry = task->launch.program->timeout_us;
+	uint64_t most = entry ? entry : config->limits.timeout_us;
+	if (!asked)
+		return most;
+	if (!most || (!entry && config->terarium))
+		return asked;
+	return asked < most ? asked : most;
+}
+
+static struct task *task_new(
+	struct engine *engine, struct request *request, struct launch *launch, void *front_data)
+{
+	struct task *task = calloc(1, sizeof(*task));
+	if (!task)
+		return NULL;
+	task->engine = engine;
+	task->request = *request;
+	task->launch = *launch;
+	/* An entry that stands for a file lives in the launch, which has just moved. */
+	if (launch->program == &launch->found)
+		task->launch.program = &task->launch.found;
+	*request = (struct request){ 0 };
+	*launch = (struct launch){ 0 };
+	task->front_data = front_data;
+	task->pipes = PIPES_NONE;
+	task->input_watch = task->progress_watch = -1;
+	task->timeout_us = effective_timeout(engine, task);
+	task->serial = ++engine->last_serial;
+	snprintf(task->mark, sizeof(task->mark), "%s/%llu", engine->options.instance,
+		(unsigned long long)task->serial);
+	return task;
+}
+
+int engine_submit(struct engine *engine, struct request *request, struct launch *launch,
+	unsigned attempt, void *front_data)
+{
+	if (engine_find(engine, request->id))
+		return -EEXIST;
+	struct program_slots *slots = find_slots(engine, launch->program->name);
+	struct task *task = slots ? task_new(engine, request, launch, front_data) : NULL;
+	if (!task)
+		return -ENOMEM;
+	HASH_ADD_KEYPTR(hh_id, engine->by_id, task->request.id, strlen(task->request.id), task);
+	task->attempt = attempt;
+	task->slots = slots;
+	if (!slots->waiting && has_room(slots, task))
+		take_slot_and_start(task);
+	else
+		DL_APPEND(slots->waiting, task);
+	return 0;
+}
+
+void task_free(struct task *task)
+{
+	struct engine *engine = task->engine;
+	HASH_DELETE(hh_id, engine->by_id, task);
+	if (task->pid && find_by_pid(engine, task->pid) == task)
+		HASH_DELETE(hh_pid, engine->by_pid, task);
+	sd_event_source_unref(task->timer);
+	progress_reader_free(task->progress);
+	buf_deinit(&task->output);
+	tail_deinit(&task->text[0]);
+	tail_deinit(&task->text[1]);
+	free(task->failure);
+	request_deinit(&task->request);
+	launch_deinit(&task->launch);
+	free(task);
+}
+
+struct task *engine_find(struct engine *engine, const char *id)
+{
+	struct task *task;
+	HASH_FIND(hh_id, engine->by_id, id, strlen(id), task);
+	return task;
+}
+
+size_t engine_count(const struct engine *engine)
+{
+	return HASH_CNT(hh_id, engine->by_id);
+}
+
+bool engine_stop(struct engine *engine, struct task *task, enum cause cause)
+{
+	(void)engine;
+	if (task->state == TASK_STOPPING || task->state == TASK_KILLING)
+		return task->cause == cause;
+	if (task->state != TASK_WAITING && task->state != TASK_RUNNING)
+		return false;
+	task->cause = cause;
+	task_dispatch(task, TASK_ON_STOP);
+	return true;
+}
+
+/* One that is being stopped already gets no more time than the others. */
+static void task_bound_grace(struct task *task)
+{
+	uint64_t now = clock_now_us();
+	if (task->grace_until_us <= now || task->grace_until_us - now <= task->engine->grace_max_us)
+		return;
+	task->grace_until_us = now + task->engine->grace_max_us;
+	task_set_timer(task, task->grace_until_us);
+}
+
+void engine_stop_all(struct engine *engine, enum cause cause, bool at_once, uint64_t grace_max_us)
+{
+	struct task *task, *tmp;
+	engine->grace_max_us = grace_max_us;
+	HASH_ITER (hh_id, engine->by_id, task, tmp) {
+		if (task->state == TASK_WAITING || task->state == TASK_RUNNING)
+			task->cause = cause;
+		else if (task->state == TASK_STOPPING)
+			task_bound_grace(task);
+		task_dispatch(task, at_once ? TASK_ON_KILL : TASK_ON_STOP);
+	}
+}
+
+void engine_stop_waiting(struct engine *engine, enum cause cause)
+{
+	struct task *task, *tmp;
+	HASH_ITER (hh_id, engine->by_id, task, tmp)
+		if (task->state == TASK_WAITING)
+			engine_stop(engine, task, cause);
+}
+
+void engine_pause_relay(struct engine *engine, bool paused)
+{
+	struct task *task, *tmp;
+	if (engine->relay_paused == paused)
+		return;
+	engine->relay_paused = paused;
+	HASH_ITER (hh_id, engine->by_id, task, tmp)
+		task_pause_relay(task, paused);
+}
+
+const struct request *task_request(const struct task *task)
+{
+	return &task->request;
+}
+
+const struct program *task_program(const struct task *task)
+{
+	return task->launch.program;
+}
+
+void *task_front_data(const struct task *task)
+{
+	return task->front_data;
+}
+
+pid_t task_pid(const struct task *task)
+{
+	return task->pid;
+}
+
+int task_text(const struct task *task, enum pipe_end end, struct buf *out)
+{
+	assert(end == PIPE_STDOUT || end == PIPE_STDERR);
+	return tail_copy(&task->text[end - PIPE_STDOUT], out);
+}

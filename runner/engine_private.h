@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the files of the engine share: engine.c (tasks, slots, the table at work), engine_actions.c
+ * (what the table's actions do), engine_io.c (pipes). Nobody else includes this.
+ */
+
+#include <sys/resource.h>
+#include <uthash.h>
+
+#include "common/tail.h"
+#include "runner/engine.h"
+#include "runner/pipes.h"
+#include "runner/task.h"
+#include "runner/tree.h"
+
+/* Actions and readers say which event follows; this says that none does. */
+#define NO_EVENT (-1)
+
+/* How many tasks of a program run, and which wait for a slot of it. */
+struct program_slots {
+	char *name;
+	unsigned used;
+	struct task *waiting; /* utlist, oldest first */
+	UT_hash_handle hh;
+};
+
+struct engine {
+	sd_event *loop;
+	struct engine_options options;
+	struct engine_front front;
+	char **environ; /* what every program gets from ours */
+	struct task *by_id, *by_pid, *by_input_watch, *by_progress_watch;
+	struct program_slots *slots;
+	uint64_t last_serial;
+	bool relay_paused;
+	bool had_large; /* an input or output that shows in our own peak memory */
+	uint64_t grace_max_us;
+	int null_fd;
+	int inotify_fd; /* -1: none to be had, opens are polled for */
+	sd_event_source *child_source, *inotify_source, *poll_source, *kick_source, *memory_source;
+	bool looks_at_memory;              /* the next look is set */
+	uint64_t oom_kills, oom_looked_us; /* of the machine, when last looked */
+};
+
+struct task {
+	struct engine *engine;
+	struct request request;
+	struct launch launch;
+	void *front_data;
+	unsigned attempt;
+	UT_hash_handle hh_id, hh_pid, hh_input_watch, hh_progress_watch;
+	struct task *prev, *next;    /* in program_slots.waiting */
+	struct program_slots *slots; /* where its slot is taken; NULL: none */
+
+	enum task_state state;
+	enum cause cause; /* why it is being ended; CAUSE_NONE: it is not */
+	char mark[96];
+	uint64_t serial;
+	unsigned tries; /* of starting, of clearing */
+
+	pid_t pid;
+	bool pid_is_gone; /* no process, group or session has the number of the program any more */
+	bool exited;
+	int wait_status;
+	int spawn_error;
+	enum spawn_stage spawn_stage;
+	struct progress_failure *failure;
+
+	struct pipes pipes;
+	int input_watch, progress_watch; /* -1: none */
+	sd_event_source *timer, *input_source, *sources[PIPE_ENDS];
+	unsigned ends_open; /* of PIPE_ENDS */
+	struct buf output;
+	struct progress_reader *progress;
+	bool progress_over;   /* the program said that it reported its last */
+	bool progress_broken; /* a record was too long: the reader is of no use */
+	bool progress_closed; /* a writer closed behind what is in the pipe */
+	struct tail text[2];
+
+	uint64_t timeout_us; /* for the whole run; 0: none */
+	uint64_t started_us, ended_us, last_progress_us, grace_until_us, clearing_since_us;
+	uint64_t cpu_us, peak_memory;
+	uint64_t memory_now; /* of its session, while engine_memory.c adds up */
+	uint64_t oom_kills;  /* of the machine, when it started */
+	bool had_large_input;
+};
+
+/* engine.c */
+void task_dispatch(struct task *task, int event);
+void task_set_timer(struct task *task, uint64_t at_us);
+void task_release_slot(struct task *task);
+/* Takes the task out of all tables and frees it. */
+void task_free(struct task *task);
+void task_add_usage(struct task *task, const struct rusage *usage);
+/* How many processes the kernel has ended for want of memory, on all of the machine; as of now
+ * (@exactly) or of at most a second ago. */
+uint64_t engine_oom_kills(struct engine *engine, bool exactly);
+
+/* engine_actions.c: each gives the next event or NO_EVENT. */
+int task_act(struct task *task, enum task_action action);
+
+/* engine_memory.c */
+int engine_memory_init(struct engine *engine);
+/* A task runs: its session is looked at from now on. */
+void engine_memory_watch(struct engine *engine);
+
+/* engine_io.c */
+int engine_watch_init(struct engine *engine);
+/* Watches for the opening of input and the closing of progress. Before the program starts. */
+void task_watch(struct task *task);
+void task_unwatch(struct task *task);
+/* Adds the event sources of its pipes. 0 or a negative errno. */
+int task_listen(struct task *task);
+void task_unlisten(struct task *task);
+int task_write_input(struct task *task);
+/* Reads what is there from one end, until it would block, the end of file or a bound. */
+int task_read_end(struct task *task, enum pipe_end end);
+/* Nothing more comes from the progress pipe: whatever is left in the reader is a record. */
+int task_end_progress(struct task *task);
+/* Closes the progress pipe without reading what is in it. */
+int task_give_up_progress(struct task *task);
+void task_pause_relay(struct task *task, bool paused);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * `taskrunner exec`: one program through the engine, without a broker, for people who write tasks.
+ * Progress, messages and the program's own stdout and stderr go to stderr, the output to stdout.
+ */
+
+#include "runner/config.h"
+
+struct exec_options {
+	struct config *config;  /* limits; its catalogue is consulted first, and taken */
+	const char *program;    /* a name from the catalogue or PATH, or a path */
+	const char *input_file; /* NULL: no input; "-": stdin */
+	char *const *arguments; /* NULL-terminated, put before the pipe arguments */
+	const char *id;         /* NULL: one is made */
+	uint64_t timeout_us;    /* 0: none */
+	enum pipe_arguments pipe_arguments;
+};
+
+/* Exit statuses of its own; else that of the program, or 128 + the signal that ended it. */
+enum {
+	EXEC_FAILED = 1,
+	EXEC_USAGE = 2,
+	EXEC_TIMED_OUT = 124,
+	EXEC_NOT_EXECUTABLE = 126,
+	EXEC_NOT_FOUND = 127,
+	EXEC_CANCELLED = 130
+};
+
+/* Gives the exit status of the whole command. */
+int exec_run(const struct exec_options *options);

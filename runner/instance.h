@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * One life of a runner: its id, its private directory, and its guardian.
+ *
+ * The guardian is a small process that outlives a runner that was killed: it kills what the
+ * runner's tasks left (the program itself has died by its parent-death signal; its children carry
+ * the mark of tree.h), removes the directory, and ends. Where the runner ends well it says so, and
+ * the guardian just ends. As PID 1 of a container the kernel does all of that itself.
+ *
+ * instance_start must be called before there are threads.
+ */
+
+#include <sys/types.h>
+
+#include "common/error.h"
+
+struct instance {
+	char id[24];     /* unique, hexadecimal */
+	char *directory; /* mode 0700 */
+	pid_t guardian;
+	int guardian_fd;
+};
+
+/* @base: where the directory is made (made itself, if only its last part is missing); NULL: the
+ * first of $RUNTIME_DIRECTORY, $TMPDIR, /run, /dev/shm, /tmp that can be written. 0 or a negative
+ * errno. */
+int instance_start(struct instance *instance, const char *base, struct error *err);
+/* Ends the guardian, waits for it, removes the directory. */
+void instance_stop(struct instance *instance);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A bounded memory of ids: those cancelled before their request came, those finished of late. The
+ * oldest is forgotten when there are too many, and each after its time. Main thread.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct memory {
+	struct memory_entry *entries; /* uthash, oldest first */
+	size_t max;
+	uint64_t age_max_us;
+};
+
+void memory_init(struct memory *memory, size_t max, uint64_t age_max_us);
+/* 0 or -ENOMEM. An id that is known becomes the newest. */
+int memory_add(struct memory *memory, const char *id);
+bool memory_has(struct memory *memory, const char *id);
+/* True if it was known; it is forgotten. */
+bool memory_take(struct memory *memory, const char *id);
+void memory_deinit(struct memory *memory);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The process trees of tasks: a task's program leads a session and process group of its own; what
+ * leaves that group (setsid, double fork) becomes a child of the runner, which is a subreaper, as
+ * soon as its parent is gone. Whose it is, is told by its session, else by the mark in its
+ * environment. What carries neither hides from us and is treated as nobody's: killed whenever a
+ * task ends.
+ *
+ * Main thread. No function here waits.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* In the environment of every task: "<instance of the runner>/<serial of the task>". */
+#define TREE_MARK "TASKRUNNER_TASK"
+
+/* Makes this process the parent of orphans below it. 0 or a negative errno. */
+int tree_become_subreaper(void);
+
+/* What the walker must know about who is who. */
+struct tree_view {
+	/* A process that the runner itself started and that lives: a task's program, the guardian.
+	 */
+	bool (*is_own)(void *userdata, pid_t pid);
+	/* A mark of a task that has not ended. */
+	bool (*is_live_mark)(void *userdata, const char *mark);
+	void *userdata;
+};
+
+/* Sends @signal to the group; false when the group has no member (any more). */
+bool tree_signal_group(pid_t group, int signal);
+/* Kills all children of the runner that belong to the task (or to nobody). @leader: of its session;
+ * 0 when nothing has that number any more. Gives how many were found; their own children come to
+ * light when they are gone, so call again until it is 0. A negative errno where that cannot be
+ * known now. */
+int tree_kill_strays(const struct tree_view *view, pid_t leader, const char *mark);
+
+/* Kills every process of this machine that carries a mark of @instance, but not @except. Gives how
+ * many were found. For the guardian, and for what a dead runner left. */
+unsigned tree_kill_marked(const char *instance, pid_t except);
+
+/* Tells session and resident memory, in bytes, of every process that can be seen (proc(5), stat).
+ */
+typedef void (*tree_memory_fn)(void *userdata, pid_t session, uint64_t bytes);
+void tree_walk_memory(tree_memory_fn tell, void *userdata);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "taskclient/taskclient.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "taskclient/internal.h"
+
+#define CONSUMER_TAG "answers"
+
+int taskclient_make_id(char ret_id[ID_MAX + 1])
+{
+	unsigned char b[16];
+
+	if (getrandom(b, sizeof(b), 0) != sizeof(b))
+		return -errno;
+	b[6] = (unsigned char)((b[6] & 0x0F) | 0x40); /* version 4 */
+	b[8] = (unsigned char)((b[8] & 0x3F) | 0x80); /* variant of RFC 9562 */
+	snprintf(ret_id, ID_MAX + 1,
+		"%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+		b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+		b[15]);
+	return 0;
+}
+
+static int prepare(struct taskclient *c, struct error *err)
+{
+	const struct mq_queue answers = { .name = "", .exclusive = true, .auto_delete = true };
+	int r = mq_channel_open(c->mq, CHANNEL_REQUESTS, err);
+
+	if (r == 0)
+		r = mq_confirm(c->mq, CHANNEL_REQUESTS, err);
+	if (r == 0)
+		r = mq_channel_open(c->mq, CHANNEL_CONTROL, err);
+	if (r == 0)
+		r = mq_channel_open(c->mq, CHANNEL_ANSWERS, err);
+	if (r == 0)
+		r = mq_declare_queue(c->mq, CHANNEL_ANSWERS, &answers, c->reply_queue, NULL, err);
+	if (r < 0)
+		return r;
+	/* No acknowledgements: the queue is ours alone and ends with us. */
+	r = mq_consume(c->mq, CHANNEL_ANSWERS, c->reply_queue, CONSUMER_TAG, true, true);
+	return r < 0 ? error_set(err, r, "the connection to the server was lost") : 0;
+}
+
+static void close_client(struct taskclient **c)
+{
+	taskclient_close(*c);
+}
+
+int taskclient_open(const struct mq_options *connection, const char *control_exchange,
+	struct taskclient **ret, struct error *err)
+{
+	cleanup_with(close_client) struct taskclient *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (c)
+		c->control_exchange =
+			strdup(control_exchange ? control_exchange : TASKCLIENT_CONTROL);
+	if (!c || !c->control_exchange)
+		return error_set(err, -ENOMEM, "out of memory");
+	c->next_number = 1;
+	r = mq_connect(connection, &c->mq, err);
+	if (r == 0)
+		r = prepare(c, err);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(c);
+	return 0;
+}
+
+struct taskclient *taskclient_close(struct taskclient *c)
+{
+	if (!c)
+		return NULL;
+	mq_close(c->mq);
+	while (c->submissions) {
+		struct submission *s = c->submissions;
+
+		c->submissions = s->next;
+		free(s);
+	}
+	while (c->cancels)
+		cancel_remove(c, c->cancels);
+	while (c->first) {
+		struct pending_event *p = c->first;
+
+		c->first = p->next;
+		taskclient_event_deinit(&p->event);
+		free(p);
+	}
+	free(c->control_exchange);
+	free(c);
+	return NULL;
+}
+
+int taskclient_fd(const struct taskclient *c)
+{
+	return mq_fd(c->mq);
+}
+
+int taskclient_wait_ms(const struct taskclient *c)
+{
+	uint64_t now = clock_now_us();
+	uint64_t at = cancel_next_us(c);
+
+	if (at > c->tick_us)
+		at = c->tick_us;
+	return at <= now ? 1 : (int)((at - now + 999) / 1000);
+}
+
+int taskclient_inspect(struct taskclient *c, const char *queue, uint32_t *ret_ready,
+	uint32_t *ret_consumers, struct error *err)
+{
+	int r = mq_channel_open(c->mq, CHANNEL_INSPECT, err);
+
+	return r < 0 ? r
+		     : mq_inspect_queue(
+			       c->mq, CHANNEL_INSPECT, queue, ret_ready, ret_consumers, err);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "taskclient/internal.h"
+#include "wire/request.h"
+
+#define LOST "the connection to the server was lost"
+
+struct submission *taskclient_find(struct taskclient *c, const char *id)
+{
+	for (struct submission *s = c->submissions; s; s = s->next)
+		if (strcmp(s->id, id) == 0)
+			return s;
+	return NULL;
+}
+
+void submission_remove(struct taskclient *c, struct submission *gone)
+{
+	for (struct submission **at = &c->submissions; *at; at = &(*at)->next) {
+		if (*at == gone) {
+			*at = gone->next;
+			free(gone);
+			return;
+		}
+	}
+}
+
+static int check(struct taskclient *c, const struct taskclient_request *r, struct error *err)
+{
+	if (!id_is_valid(slice_of(r->id)))
+		return error_set(err, -EINVAL,
+			"an id is 1 to %d bytes without '/', and not '.' or '..'", ID_MAX);
+	if (!r->program || !r->program[0])
+		return error_set(err, -EINVAL, "the program's name is empty");
+	if (taskclient_find(c, r->id))
+		return error_set(err, -EINVAL, "a task of the id %s is under way already", r->id);
+	return 0;
+}
+
+/* The encoder borrows what `struct request` would own. */
+static int encode(const struct taskclient_request *r, struct buf *ret)
+{
+	const struct request request = {
+		.encoding = r->encoding,
+		.id = (char *)r->id,
+		.script = (char *)r->program,
+		.input = { .data = (char *)r->input.data,
+			.len = r->input.len,
+			.cap = r->input.len },
+		.timeout_ms = r->timeout_ms,
+		.use_cache = true,
+	};
+
+	return request_encode(&request, ret);
+}
+
+static int fill(struct taskclient *c, const struct taskclient_request *r, struct mq_message *m)
+{
+	int result = encode(r, &m->body);
+
+	if (result == 0)
+		result = mq_properties_set(&m->exchange, "");
+	if (result == 0)
+		result = mq_properties_set(&m->routing_key, r->queue ? r->queue : TASKCLIENT_QUEUE);
+	if (result == 0)
+		result = mq_properties_set(
+			&m->properties.content_type, wire_content_type(r->encoding));
+	if (result == 0)
+		result = mq_properties_set(&m->properties.correlation_id, r->id);
+	if (result == 0)
+		result = mq_properties_set(&m->properties.message_id, r->id);
+	if (result == 0)
+		result = mq_properties_set(&m->properties.reply_to, c->reply_queue);
+	m->properties.persistent = true;
+	m->mandatory = true;
+	return result;
+}
+
+/* After the server has closed the channel, for a request too large, say. */
+static int reopen(struct taskclient *c, struct error *err)
+{
+	int r;
+
+	if (!c->requests_closed)
+		return 0;
+	r = mq_channel_open(c->mq, CHANNEL_REQUESTS, err);
+	if (r == 0)
+		r = mq_confirm(c->mq, CHANNEL_REQUESTS, err);
+	if (r == 0) {
+		c->requests_closed = false;
+		c->next_number = 1;
+	}
+	return r;
+}
+
+int taskclient_submit(
+	struct taskclient *c, const struct taskclient_request *request, struct error *err)
+{
+	cleanup_with(mq_message_deinit) struct mq_message m;
+	struct submission *s;
+	int r;
+
+	mq_message_init(&m);
+	r = check(c, request, err);
+	if (r < 0)
+		return r;
+	r = fill(c, request, &m);
+	if (r < 0)
+		return error_set(err, r, "the request cannot be encoded: %s", strerror(-r));
+	r = mq_message_check(&m, err);
+	if (r == 0)
+		r = reopen(c, err);
+	if (r < 0)
+		return r;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return error_set(err, -ENOMEM, "out of memory");
+	taskclient_copy_id(s->id, request->id);
+	s->size = m.body.len;
+	s->number = c->next_number++;
+	s->next = c->submissions;
+	c->submissions = s;
+	r = mq_publish(c->mq, CHANNEL_REQUESTS, &m);
+	return r < 0 ? error_set(err, r, LOST) : 0;
+}
+
+static int fail(struct taskclient *c, struct submission *s, int code, const char *text)
+{
+	struct error err;
+	int r;
+
+	error_set(&err, code, "%s", text);
+	r = taskclient_post(c, TASKCLIENT_NOT_QUEUED, s->id, &err);
+	submission_remove(c, s);
+	return r;
+}
+
+static int confirm_one(struct taskclient *c, struct submission *s, bool acked)
+{
+	s->number = 0;
+	if (!acked)
+		return fail(c, s, -EAGAIN,
+			"the server could not take the request: its queue refuses more");
+	if (s->returned)
+		return fail(c, s, -ENOENT, "no such queue");
+	return taskclient_post(c, TASKCLIENT_QUEUED, s->id, NULL);
+}
+
+int submission_on_confirm(struct taskclient *c, const struct mq_event *event)
+{
+	for (struct submission *s = c->submissions, *next; s; s = next) {
+		bool meant =
+			s->number > 0 && (s->number == event->number ||
+						 (event->multiple && s->number < event->number));
+		int r;
+
+		next = s->next;
+		if (!meant)
+			continue;
+		r = confirm_one(c, s, event->kind == MQ_ACK);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void submission_on_returned(struct taskclient *c, const struct mq_event *event)
+{
+	const char *id = event->delivery.properties.message_id;
+	struct submission *s = id ? taskclient_find(c, id) : NULL;
+
+	if (s)
+		s->returned = true;
+}
+
+/* "… message size 31 is larger than configured max size 30": which of them was it? */
+static bool is_guilty(const struct submission *s, const struct mq_event *event)
+{
+	const char *at = strstr(event->text, "message size ");
+	unsigned long long size;
+
+	return at && sscanf(at, "message size %llu", &size) == 1 && size == s->size;
+}
+
+/* What was not confirmed by now never will be. */
+int submission_on_closed(struct taskclient *c, const struct mq_event *event)
+{
+	c->requests_closed = true;
+	for (struct submission *s = c->submissions, *next; s; s = next) {
+		int r;
+
+		next = s->next;
+		if (s->number == 0)
+			continue;
+		r = fail(c, s, is_guilty(s, event) ? -EMSGSIZE : -EAGAIN, event->text);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

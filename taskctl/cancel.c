@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* taskctl cancel: one message to all runners for each task; the one that has it answers. */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "taskctl/taskctl.h"
+
+#define VERB "cancel"
+
+static const char help[] =
+	"usage: taskctl cancel [OPTIONS] ID…\n"
+	"\n"
+	"Asks the runner that has the task to end it, and waits until it has answered.\n"
+	"\n"
+	"  -w, --wait TIME         how long to wait for an answer, default 10s\n" BROKER_HELP
+	"  -h, --help\n"
+	"\n"
+	"Exit status: 0 accepted, 1 the task had ended already, 2 usage, 3 broker trouble, 4 no "
+	"control\n"
+	"exchange, 5 nobody answered in time (runners that run now remember it for a day, so that "
+	"a\n"
+	"request still waiting in a queue will be answered CANCELLED).\n";
+
+struct cancel_verb {
+	struct broker_options broker;
+	uint64_t wait_ms;
+	struct taskclient *client;
+	unsigned n_waiting;
+	int status;
+};
+
+/* The worst of all ids is the status of the whole. */
+static void settle(struct cancel_verb *v, int status)
+{
+	v->n_waiting--;
+	if (status > v->status)
+		v->status = status;
+}
+
+static void on_answer(struct cancel_verb *v, const struct taskclient_event *event)
+{
+	const struct control_answer *a = &event->answer;
+	const char *runner = a->runner ? a->runner : "a runner";
+
+	if (a->result && strcmp(a->result, "accepted") == 0) {
+		printf("%s: accepted by %s\n", event->id, runner);
+		settle(v, EXIT_DONE);
+	} else if (a->result && strcmp(a->result, "gone") == 0) {
+		printf("%s: has ended already, says %s\n", event->id, runner);
+		settle(v, EXIT_TASK_FAILED);
+	} else {
+		say("%s: %s", event->id, a->error ? a->error : "an answer that says nothing");
+		settle(v, EXIT_BROKER);
+	}
+}
+
+static void on_no_answer(struct cancel_verb *v, const struct taskclient_event *event)
+{
+	if (event->error.code == -ENOENT) {
+		say("%s: there is no control exchange '%s' (has a runner ever run here?): %s",
+			event->id, v->broker.control ? v->broker.control : TASKCLIENT_CONTROL,
+			event->error.text);
+		settle(v, EXIT_NO_QUEUE);
+	} else if (event->error.code == -EACCES) {
+		say("%s: %s", event->id, event->error.text);
+		settle(v, EXIT_BROKER);
+	} else {
+		say("%s: no runner has it, or none is connected. Runners that run now remember the "
+		    "cancel "
+		    "for a day: should its request come to them, it is not started",
+			event->id);
+		settle(v, EXIT_TOO_LATE);
+	}
+}
+
+static void handle(struct cancel_verb *v, const struct taskclient_event *event)
+{
+	switch (event->kind) {
+	case TASKCLIENT_ANSWER:
+		on_answer(v, event);
+		break;
+	case TASKCLIENT_NO_ANSWER:
+		on_no_answer(v, event);
+		break;
+	case TASKCLIENT_BLOCKED:
+		say("the broker takes no messages for now: %s", event->error.text);
+		break;
+	default: /* no tasks of our own */
+		break;
+	}
+}
+
+static int wait_for_answers(struct cancel_verb *v)
+{
+	while (v->n_waiting > 0) {
+		struct pollfd p = { .fd = taskclient_fd(v->client), .events = POLLIN };
+		struct taskclient_event event;
+		struct error err = { 0 };
+		int r = taskclient_next(v->client, &event, &err);
+
+		if (r < 0) {
+			say("lost the connection to the broker: %s", err.text);
+			return EXIT_BROKER;
+		}
+		if (r > 0) {
+			handle(v, &event);
+			taskclient_event_deinit(&event);
+		} else {
+			(void)poll(&p, 1, taskclient_wait_ms(v->client));
+		}
+	}
+	return v->status;
+}
+
+static int cancel_all(struct cancel_verb *v, int n, char **ids)
+{
+	unsigned patience_ms = v->wait_ms > 1000000000 ? 1000000000 : (unsigned)v->wait_ms;
+
+	for (int i = 0; i < n; i++) {
+		bool again = false;
+		struct error err = { 0 };
+
+		for (int j = 0; j < i; j++)
+			again = again || strcmp(ids[i], ids[j]) == 0;
+		if (again)
+			continue;
+		if (taskclient_cancel(v->client, ids[i], patience_ms, &err) < 0) {
+			say("%s", err.text);
+			return EXIT_BROKER;
+		}
+		v->n_waiting++;
+	}
+	return wait_for_answers(v);
+}
+
+static int check_ids(int n, char **ids)
+{
+	if (n == 0)
+		return usage_error(VERB, "which task? An id is missing");
+	for (int i = 0; i < n; i++)
+		if (!id_is_valid(slice_of(ids[i])))
+			return usage_error(VERB, "'%s' cannot be the id of a task", ids[i]);
+	return 0;
+}
+
+/* -1 to go on, or an exit status. */
+static int read_options(struct cancel_verb *v, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "broker", required_argument, NULL, 'b' },
+		{ "control", required_argument, NULL, 'c' },
+		{ "wait", required_argument, NULL, 'w' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int c;
+
+	opterr = 0; /* we say it ourselves */
+	while ((c = getopt_long(argc, argv, "b:w:h", options, NULL)) != -1) {
+		switch (c) {
+		case 'b':
+			v->broker.broker = optarg;
+			break;
+		case 'c':
+			v->broker.control = optarg;
+			break;
+		case 'w':
+			if (read_duration(VERB, "--wait", optarg, &v->wait_ms) != 0)
+				return EXIT_USAGE;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_DONE;
+		default:
+			return usage_error(VERB, "'%s' is not understood, or lacks its value",
+				argv[optind - 1]);
+		}
+	}
+	return check_ids(argc - optind, argv + optind) == 0 ? -1 : EXIT_USAGE;
+}
+
+int verb_cancel(int argc, char **argv)
+{
+	struct cancel_verb v = { .wait_ms = 10000 };
+	int r = read_options(&v, argc, argv);
+
+	if (r >= 0)
+		return r;
+	r = open_client(&v.broker, &v.client);
+	if (r == 0)
+		r = cancel_all(&v, argc - optind, argv + optind);
+	taskclient_close(v.client);
+	return r;
+}

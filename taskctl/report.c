@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/text.h"
+#include "taskctl/taskctl.h"
+
+#define REASON_MAX 2000
+
+void append_clean(struct buf *out, struct slice text, size_t max)
+{
+	struct buf valid = { 0 };
+	size_t len;
+
+	if (text_append_utf8(&valid, text) < 0) {
+		buf_deinit(&valid);
+		return;
+	}
+	len = valid.len;
+	/* Cut between characters. */
+	while (len > max || (len < valid.len && ((unsigned char)valid.data[len] & 0xC0) == 0x80))
+		len--;
+	for (size_t i = 0; i < len; i++) {
+		unsigned char byte = (unsigned char)valid.data[i];
+
+		/* Escape sequences begin with ESC, or in UTF-8 with U+0080..U+009F. */
+		if (byte < 0x20 || byte == 0x7F)
+			valid.data[i] = ' ';
+		else if (byte == 0xC2 && i + 1 < len && (unsigned char)valid.data[i + 1] < 0xA0)
+			valid.data[i] = valid.data[i + 1] = ' ';
+	}
+	(void)buf_append(out, valid.data, len);
+	if (len < valid.len)
+		(void)buf_append_text(out, "…");
+	buf_deinit(&valid);
+}
+
+static void append_time(struct buf *out, const char *what, int64_t ms)
+{
+	if (ms < 60000)
+		(void)buf_printf(out, "%s %.2f s", what, (double)ms / 1000);
+	else
+		(void)buf_printf(
+			out, "%s %" PRId64 " min %" PRId64 " s", what, ms / 60000, ms / 1000 % 60);
+}
+
+static void append_facts(struct buf *out, const struct taskclient_facts *f)
+{
+	if (f->has_usage && f->peak_memory > 0) { /* else it never ran */
+		append_time(out, "wall", f->wall_ms);
+		append_time(out, ", cpu", f->cpu_ms);
+		(void)buf_printf(out, ", memory %.1f MiB", (double)f->peak_memory / (1024 * 1024));
+	}
+	if (f->attempt > 1)
+		(void)buf_printf(out, "%sattempt %" PRId64, out->len > 0 ? ", " : "", f->attempt);
+	if (f->runner[0]) {
+		(void)buf_append_text(out, out->len > 0 ? ", on " : "on ");
+		append_clean(out, slice_of(f->runner), 100);
+	}
+}
+
+/* What the program itself said. */
+static void write_messages(const char *text)
+{
+	size_t len = strlen(text);
+
+	(void)write_all(STDERR_FILENO, slice_of(text));
+	if (len > 0 && text[len - 1] != '\n')
+		(void)write_all(STDERR_FILENO, slice_of("\n"));
+}
+
+static void tell(const struct taskclient_event *event, const char *became, struct slice reason)
+{
+	struct buf text = { 0 }, facts = { 0 };
+
+	append_clean(&text, slice_of(event->id), ID_MAX);
+	(void)buf_printf(&text, " %s", became);
+	if (event->facts.cause != CAUSE_NONE && event->facts.cause != CAUSE_CANCELLED)
+		(void)buf_printf(&text, " (%s)", cause_name(event->facts.cause));
+	if (reason.len > 0) {
+		(void)buf_append_text(&text, ": ");
+		append_clean(&text, reason, REASON_MAX);
+	}
+	if (event->facts.failure_kind[0]) {
+		(void)buf_append_text(&text, " [");
+		append_clean(&text, slice_of(event->facts.failure_kind), 64);
+		(void)buf_append_text(&text, "]");
+	}
+	append_facts(&facts, &event->facts);
+	if (facts.len > 0)
+		(void)buf_append_text(&text, "; ");
+	(void)buf_append(&text, facts.data, facts.len);
+	say("%.*s", (int)text.len, text.len > 0 ? text.data : "");
+	buf_deinit(&facts);
+	buf_deinit(&text);
+}
+
+static int report_success(const struct taskclient_event *event, bool brief)
+{
+	int r = write_all(STDOUT_FILENO, buf_slice(&event->response.output));
+
+	if (r < 0) {
+		say("%s succeeded, but its output cannot be written: %s", event->id, strerror(-r));
+		return EXIT_LOCAL;
+	}
+	if (!brief)
+		tell(event, "succeeded", (struct slice){ 0 });
+	return EXIT_DONE;
+}
+
+static int failed_status(enum cause cause)
+{
+	return cause == CAUSE_TIMED_OUT || cause == CAUSE_SILENT ? EXIT_TOO_LATE : EXIT_TASK_FAILED;
+}
+
+int report_final(const struct taskclient_event *event, bool brief)
+{
+	write_messages(event->response.out);
+	write_messages(event->response.err);
+	switch (event->response.status) {
+	case STATUS_SUCCESS:
+		return report_success(event, brief);
+	case STATUS_CANCELLED:
+		tell(event, "was cancelled", (struct slice){ 0 });
+		return EXIT_CANCELLED;
+	default:
+		tell(event, "failed", buf_slice(&event->response.output));
+		return failed_status(event->facts.cause);
+	}
+}

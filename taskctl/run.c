@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* taskctl run: submits a task and follows it to its end. */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "taskctl/bar.h"
+#include "taskctl/taskctl.h"
+#include "wire/json.h"
+
+#define VERB               "run"
+#define NOTICE_US          3000000 /* without a response: look why */
+#define CANCEL_PATIENCE_MS 10000
+#define GOING_ON           (-1)
+
+static const char help[] =
+	"usage: taskctl run [OPTIONS] PROGRAM\n"
+	"\n"
+	"Asks a runner to run PROGRAM, shows its progress, writes its output to stdout. Ctrl-C "
+	"cancels\n"
+	"the task and waits for its end; a second one stops waiting.\n"
+	"\n"
+	"  -i, --input FILE        what the program reads; - is stdin. Default: nothing\n"
+	"  -j, --json TEXT         the input itself, checked to be JSON\n"
+	"  -t, --timeout TIME      the longest run, such as 90s or 5m\n"
+	"      --queue NAME        the request queue; default " TASKCLIENT_QUEUE "\n"
+	"      --id ID             the task's id; default: a random UUID\n"
+	"      --encoding HOW      json (default) or msgpack\n"
+	"  -q, --quiet             neither progress nor notices\n" BROKER_HELP "  -h, --help\n"
+	"\n"
+	"Exit status: 0 success, 1 the task failed, 2 usage, 3 broker trouble, 4 no such queue or "
+	"request\n"
+	"refused, 5 timed out or silent, 6 input or output trouble here, 130 cancelled.\n";
+
+struct run_verb {
+	struct broker_options broker;
+	const char *input_file;
+	const char *json;
+	bool quiet;
+	char id[ID_MAX + 1];
+	struct taskclient_request request;
+	struct buf input;
+	struct taskclient *client;
+	struct bar bar;
+	int signal_fd;
+	unsigned n_signals;
+	bool told_unanswered;
+	uint64_t notice_us; /* 0: not any more */
+	int64_t attempt;
+};
+
+/* ---- options ---- */
+
+static int read_json(struct run_verb *v)
+{
+	struct slice text = slice_of(v->json);
+	size_t space = json_space_len(text), len = 0;
+	struct slice value = { text.data + space, text.len - space };
+	enum json_outcome outcome = json_value_len(value, 0, &len);
+	struct slice rest = { value.data + len, value.len - len };
+
+	if (outcome != JSON_DONE || json_space_len(rest) != rest.len)
+		return usage_error(
+			VERB, "--json: this is no JSON from byte %zu on", space + len + 1);
+	return buf_append_text(&v->input, v->json) < 0 ? EXIT_LOCAL : 0;
+}
+
+static int take_input(struct run_verb *v)
+{
+	int r = 0;
+
+	if (v->input_file && v->json)
+		return usage_error(VERB, "--input and --json exclude each other");
+	if (v->json)
+		r = read_json(v);
+	else if (v->input_file)
+		r = read_input(v->input_file, &v->input);
+	v->request.input = buf_slice(&v->input);
+	return r;
+}
+
+static int take_encoding(struct run_verb *v, const char *name)
+{
+	if (strcmp(name, "json") == 0)
+		v->request.encoding = WIRE_JSON;
+	else if (strcmp(name, "msgpack") == 0)
+		v->request.encoding = WIRE_MSGPACK;
+	else
+		return usage_error(VERB, "--encoding: '%s' is neither json nor msgpack", name);
+	return 0;
+}
+
+static int take_id(struct run_verb *v, const char *id)
+{
+	if (!id_is_valid(slice_of(id)))
+		return usage_error(
+			VERB, "--id: 1 to %d bytes without '/', and not '.' or '..'", ID_MAX);
+	snprintf(v->id, sizeof(v->id), "%s", id);
+	return 0;
+}
+
+/* 0, or an exit status. */
+static int take_option(struct run_verb *v, int c)
+{
+	switch (c) {
+	case 'b':
+		v->broker.broker = optarg;
+		return 0;
+	case 'c':
+		v->broker.control = optarg;
+		return 0;
+	case 'i':
+		v->input_file = optarg;
+		return 0;
+	case 'j':
+		v->json = optarg;
+		return 0;
+	case 't':
+		return read_duration(VERB, "--timeout", optarg, &v->request.timeout_ms);
+	case 'Q':
+		v->request.queue = optarg;
+		return 0;
+	case 'I':
+		return take_id(v, optarg);
+	case 'e':
+		return take_encoding(v, optarg);
+	case 'q':
+		v->quiet = true;
+		return 0;
+	default:
+		return EXIT_USAGE;
+	}
+}
+
+/* GOING_ON, or an exit status. */
+static int read_options(struct run_verb *v, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "broker", required_argument, NULL, 'b' },
+		{ "control", required_argument, NULL, 'c' },
+		{ "input", required_argument, NULL, 'i' },
+		{ "json", required_argument, NULL, 'j' },
+		{ "timeout", required_argument, NULL, 't' },
+		{ "queue", required_argument, NULL, 'Q' },
+		{ "id", required_argument, NULL, 'I' },
+		{ "encoding", required_argument, NULL, 'e' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int c, r;
+
+	opterr = 0; /* we say it ourselves */
+	while ((c = getopt_long(argc, argv, "b:i:j:t:qh", options, NULL)) != -1) {
+		if (c == 'h') {
+			fputs(help, stdout);
+			return EXIT_DONE;
+		}
+		if (c == '?')
+			return usage_error(VERB, "'%s' is not understood, or lacks its value",
+				argv[optind - 1]);
+		r = take_option(v, c);
+		if (r != 0)
+			return r;
+	}
+	if (argc - optind != 1 || !argv[optind][0])
+		return usage_error(VERB, argc == optind ? "which program? Its name is missing"
+							: "one program's name is expected");
+	v->request.program = argv[optind];
+	return GOING_ON;
+}
+
+/* ---- what is said on the way ---- */
+
+/* Whatever is said takes the place of the bar. */
+#define NOTICE(v, ...)                       \
+	do {                                 \
+		if (!(v)->quiet) {           \
+			bar_hide(&(v)->bar); \
+			say(__VA_ARGS__);    \
+		}                            \
+	} while (0)
+
+static const char *queue_of(const struct run_verb *v)
+{
+	return v->request.queue ? v->request.queue : TASKCLIENT_QUEUE;
+}
+
+static int lost(struct run_verb *v, const struct error *err)
+{
+	bar_hide(&v->bar);
+	say("lost the connection to the broker: %s", err->text);
+	say("the task %s goes on without us, its result cannot be received any more; 'taskctl "
+	    "cancel %s' "
+	    "would end it",
+		v->id, v->id);
+	return EXIT_BROKER;
+}
+
+/* No response for a while: tell why that may be. */
+static int look_at_queue(struct run_verb *v)
+{
+	uint32_t ready = 0, consumers = 0;
+	struct error err = { 0 };
+	int r;
+
+	v->notice_us = 0;
+	if (v->quiet)
+		return GOING_ON;
+	r = taskclient_inspect(v->client, queue_of(v), &ready, &consumers, &err);
+	if (r == -EACCES || r == -ENOENT)
+		return GOING_ON; /* somebody else's queue; nothing can be said */
+	if (r < 0)
+		return lost(v, &err);
+	if (consumers == 0)
+		NOTICE(v, "no runner takes requests from '%s' now; waiting (%u there)", queue_of(v),
+			(unsigned)ready);
+	else
+		NOTICE(v, "waiting for a free slot: %u requests in '%s', %u consumers",
+			(unsigned)ready, queue_of(v), (unsigned)consumers);
+	return GOING_ON;
+}
+
+static int not_queued(struct run_verb *v, const struct error *err)
+{
+	bar_hide(&v->bar);
+	if (err->code == -ENOENT)
+		say("there is no queue '%s': no runner has been started for it, or --queue is "
+		    "wrong",
+			queue_of(v));
+	else if (err->code == -EMSGSIZE)
+		say("the request is larger than the broker takes: %s", err->text);
+	else
+		say("the broker did not take the request: %s", err->text);
+	return EXIT_NO_QUEUE;
+}
+
+/* ---- events ---- */
+
+static void on_running(struct run_verb *v, const struct taskclient_event *event)
+{
+	char text[300];
+
+	if (v->attempt > 0 && event->facts.attempt > v->attempt)
+		NOTICE(v, "started again: attempt %lld", (long long)event->facts.attempt);
+	v->attempt = event->facts.attempt;
+	if (event->response.has_output) {
+		bar_record(&v->bar, buf_slice(&event->response.output));
+		return;
+	}
+	snprintf(text, sizeof(text), "running on %s", event->facts.runner);
+	bar_text(&v->bar, event->facts.runner[0] ? text : "running");
+}
+
+static int on_response(struct run_verb *v, const struct taskclient_event *event)
+{
+	v->notice_us = 0;
+	switch (event->response.status) {
+	case STATUS_RUNNING:
+		on_running(v, event);
+		return GOING_ON;
+	case STATUS_CANCELLING:
+		bar_text(&v->bar, "being cancelled");
+		return GOING_ON;
+	case STATUS_QUEUED:
+		return GOING_ON;
+	default:
+		bar_hide(&v->bar);
+		return report_final(event, v->quiet || !v->bar.is_terminal);
+	}
+}
+
+static int cancel(struct run_verb *v)
+{
+	struct error err = { 0 };
+
+	return taskclient_cancel(v->client, v->id, CANCEL_PATIENCE_MS, &err) < 0 ? lost(v, &err)
+										 : GOING_ON;
+}
+
+static int on_no_answer(struct run_verb *v, const struct error *err)
+{
+	if (err->code != -ETIMEDOUT) {
+		bar_hide(&v->bar);
+		say("it cannot be cancelled: %s", err->text);
+		return GOING_ON;
+	}
+	if (!v->told_unanswered)
+		NOTICE(v, "no runner has the task yet; the cancel is repeated until one has. "
+			  "Ctrl-C stops "
+			  "waiting");
+	v->told_unanswered = true;
+	return cancel(v);
+}
+
+static int on_event(struct run_verb *v, const struct taskclient_event *event)
+{
+	switch (event->kind) {
+	case TASKCLIENT_NOT_QUEUED:
+		return not_queued(v, &event->error);
+	case TASKCLIENT_RESPONSE:
+		return on_response(v, event);
+	case TASKCLIENT_MALFORMED:
+		bar_hide(&v->bar);
+		say("%s: an answer that is not understood: %s", v->id, event->error.text);
+		return EXIT_BROKER;
+	case TASKCLIENT_NO_ANSWER:
+		return on_no_answer(v, &event->error);
+	case TASKCLIENT_BLOCKED:
+		NOTICE(v, "the broker takes no messages for now: %s", event->error.text);
+		return GOING_ON;
+	case TASKCLIENT_QUEUED:
+		bar_text(&v->bar, "waiting for a runner");
+		return GOING_ON;
+	default:
+		return GOING_ON;
+	}
+}
+
+/* ---- the loop ---- */
+
+static int on_signal(struct run_verb *v)
+{
+	struct signalfd_siginfo info;
+
+	while (read(v->signal_fd, &info, sizeof(info)) == sizeof(info))
+		v->n_signals++;
+	if (v->n_signals > 1) {
+		bar_hide(&v->bar);
+		say("not waiting for the end of %s; it may still run", v->id);
+		return EXIT_CANCELLED;
+	}
+	if (v->n_signals == 1)
+		NOTICE(v, "cancelling %s; once more to stop waiting", v->id);
+	return cancel(v);
+}
+
+static int wait_ms(struct run_verb *v)
+{
+	int ms = taskclient_wait_ms(v->client), bar_ms = bar_draw(&v->bar);
+	uint64_t now = clock_now_us();
+
+	if (v->notice_us > 0) {
+		int left = v->notice_us > now ? (int)((v->notice_us - now) / 1000) + 1 : 0;
+
+		ms = left < ms ? left : ms;
+	}
+	return bar_ms >= 0 && bar_ms < ms ? bar_ms : ms;
+}
+
+/* All that has come. */
+static int take_events(struct run_verb *v)
+{
+	for (;;) {
+		struct taskclient_event event;
+		struct error err = { 0 };
+		int r = taskclient_next(v->client, &event, &err);
+
+		if (r < 0)
+			return lost(v, &err);
+		if (r == 0)
+			return GOING_ON;
+		r = on_event(v, &event);
+		taskclient_event_deinit(&event);
+		if (r != GOING_ON)
+			return r;
+		(void)bar_draw(&v->bar);
+	}
+}
+
+static int follow(struct run_verb *v)
+{
+	struct pollfd fds[] = {
+		{ .fd = taskclient_fd(v->client), .events = POLLIN },
+		{ .fd = v->signal_fd, .events = POLLIN },
+	};
+	int r;
+
+	for (;;) {
+		r = take_events(v);
+		if (r == GOING_ON && v->notice_us > 0 && clock_now_us() >= v->notice_us)
+			r = look_at_queue(v);
+		if (r != GOING_ON)
+			return r;
+		(void)poll(fds, 2, wait_ms(v));
+		if (fds[1].revents) {
+			r = on_signal(v);
+			if (r != GOING_ON)
+				return r;
+		}
+	}
+}
+
+/* From now on Ctrl-C is an event. Until here it just ended us. */
+static int catch_signals(struct run_verb *v)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	v->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return v->signal_fd < 0 ? EXIT_LOCAL : 0;
+}
+
+static int submit_and_follow(struct run_verb *v)
+{
+	struct error err = { 0 };
+	int r;
+
+	if (!v->id[0] && taskclient_make_id(v->id) < 0)
+		return EXIT_LOCAL;
+	v->request.id = v->id;
+	r = take_input(v);
+	if (r == 0)
+		r = open_client(&v->broker, &v->client);
+	if (r == 0)
+		r = catch_signals(v);
+	if (r != 0)
+		return r;
+	r = taskclient_submit(v->client, &v->request, &err);
+	if (r == -EINVAL)
+		return usage_error(VERB, "%s", err.text);
+	if (r < 0)
+		return lost(v, &err);
+	buf_deinit(&v->input);
+	v->notice_us = clock_now_us() + NOTICE_US;
+	return follow(v);
+}
+
+int verb_run(int argc, char **argv)
+{
+	struct run_verb v = { .signal_fd = -1 };
+	int r = read_options(&v, argc, argv);
+
+	if (r != GOING_ON)
+		return r;
+	bar_init(&v.bar, v.quiet);
+	r = submit_and_follow(&v);
+	bar_deinit(&v.bar);
+	close_fd(v.signal_fd);
+	taskclient_close(v.client);
+	buf_deinit(&v.input);
+	return r;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "wire/control.h"
+
+#define BYTES(literal) ((struct slice){ literal, sizeof(literal) - 1 })
+#define N(table)       (sizeof(table) / sizeof(*(table)))
+
+static void test_golden(void **state)
+{
+	struct control control = { .op = CONTROL_CANCEL, .id = "a\"b" };
+	struct buf body = { 0 };
+
+	(void)state;
+	assert_int_equal(control_encode(&control, &body), 0);
+	assert_true(slice_equal(buf_slice(&body), "{\"op\":\"cancel\",\"id\":\"a\\\"b\"}"));
+	buf_clear(&body);
+	control.encoding = WIRE_MSGPACK;
+	assert_int_equal(control_encode(&control, &body), 0);
+	assert_true(slice_equal(buf_slice(&body), "\x82\xA2op\xA6"
+						  "cancel\xA2id\xA3"
+						  "a\"b"));
+	buf_deinit(&body);
+}
+
+static void test_round_trip(void **state)
+{
+	(void)state;
+	for (int encoding = WIRE_JSON; encoding <= WIRE_MSGPACK; encoding++) {
+		struct control control = { .encoding = (enum wire_encoding)encoding,
+			.op = CONTROL_CANCEL,
+			.id = "\xE2\x82\xAC \\ \x01" };
+		struct control back = { 0 };
+		struct buf body = { 0 };
+		struct error err = { 0 };
+
+		assert_int_equal(control_encode(&control, &body), 0);
+		assert_int_equal(control_decode(buf_slice(&body), NULL, &back, &err), 0);
+		assert_int_equal(back.encoding, encoding);
+		assert_int_equal(back.op, CONTROL_CANCEL);
+		assert_string_equal(back.id, control.id);
+		control_deinit(&back);
+		for (size_t n = 0; n < body.len; n++) {
+			assert_int_equal(
+				control_decode((struct slice){ body.data, n }, NULL, &back, &err),
+				-EINVAL);
+			control_deinit(&back);
+		}
+		buf_deinit(&body);
+	}
+}
+
+static void test_faults(void **state)
+{
+	static const struct {
+		const char *body, *says;
+	} cases[] = {
+		{ "", "not a JSON object" },
+		{ "cancel", "not a JSON object" },
+		{ "{}", "op is missing" },
+		{ "{\"id\":\"x\"}", "op is missing" },
+		{ "{\"op\":\"cancel\"}", "id is missing" },
+		{ "{\"op\":\"cancel\",\"id\":null}", "id is missing" },
+		{ "{\"op\":\"explode\",\"id\":\"x\"}", "op explode is unknown" },
+		{ "{\"op\":\"Cancel\",\"id\":\"x\"}", "op Cancel is unknown" },
+		{ "{\"op\":1,\"id\":\"x\"}", "op is not a string" },
+		{ "{\"op\":\"cancel\",\"id\":1}", "id is not a string" },
+		{ "{\"op\":\"cancel\",\"id\":\"a/b\"}", "id is none" },
+		{ "{\"op\":\"cancel\",\"id\":\"\"}", "id is none" },
+		{ "{\"op\":\"cancel\",\"id\":\"x\",\"id\":\"y\"}", "id stands twice" },
+		{ "{\"op\":\"cancel\",\"op\":\"cancel\",\"id\":\"y\"}", "op stands twice" },
+		{ "{\"op\":\"cancel\",\"id\":\"x\"}}", "not valid JSON" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		struct control control = { 0 };
+		struct error err = { 0 };
+
+		assert_int_equal(
+			control_decode(slice_of(cases[i].body), NULL, &control, &err), -EINVAL);
+		if (!strstr(err.text, cases[i].says))
+			print_error("%s -> %s\n", cases[i].body, err.text);
+		assert_non_null(strstr(err.text, cases[i].says));
+		control_deinit(&control);
+	}
+	{
+		struct control control = { 0 };
+
+		/* Members of later versions do not matter. */
+		assert_int_equal(
+			control_decode(BYTES("{\"op\":\"cancel\",\"why\":[],\"id\":\"x\"}"),
+				"application/json", &control, NULL),
+			0);
+		assert_string_equal(control.id, "x");
+		control_deinit(&control);
+	}
+}
+
+static void test_answers(void **state)
+{
+	static const struct {
+		struct control_answer answer;
+		const char *json;
+	} cases[] = {
+		{ { .id = "x", .result = "accepted", .runner = "r" },
+			"{\"id\":\"x\",\"result\":\"accepted\",\"runner\":\"r\"}" },
+		{ { .error = "op is missing" }, "{\"error\":\"op is missing\"}" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++)
+		for (int encoding = WIRE_JSON; encoding <= WIRE_MSGPACK; encoding++) {
+			const struct control_answer *a = &cases[i].answer;
+			struct control_answer back = { 0 };
+			struct buf body = { 0 };
+			struct error err = { 0 };
+
+			assert_int_equal(
+				control_answer_encode((enum wire_encoding)encoding, a, &body), 0);
+			if (encoding == WIRE_JSON)
+				assert_true(slice_equal(buf_slice(&body), cases[i].json));
+			assert_int_equal(
+				control_answer_decode(buf_slice(&body), NULL, &back, &err), 0);
+			assert_true(slice_equal(slice_of(a->id), back.id));
+			assert_true(slice_equal(slice_of(a->result), back.result));
+			assert_true(slice_equal(slice_of(a->runner), back.runner));
+			assert_true(slice_equal(slice_of(a->error), back.error));
+			control_answer_deinit(&back);
+			assert_null(back.result);
+			buf_deinit(&body);
+		}
+}
+
+static void test_answer_faults(void **state)
+{
+	static const char *const bodies[] = { "", "{}", "{\"id\":\"x\"}", "{\"result\":1}", "[]",
+		"{\"result\":\"gone\"", "{\"result\":\"gone\",\"result\":\"gone\"}" };
+	struct control_answer nothing = { 0 };
+	struct buf body = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < N(bodies); i++) {
+		struct control_answer answer = { 0 };
+		struct error err = { 0 };
+
+		assert_int_equal(
+			control_answer_decode(slice_of(bodies[i]), NULL, &answer, &err), -EINVAL);
+		assert_int_not_equal(err.text[0], '\0');
+		control_answer_deinit(&answer);
+	}
+	assert_int_equal(control_answer_encode(WIRE_JSON, &nothing, &body), 0);
+	assert_true(slice_equal(buf_slice(&body), "{}"));
+	buf_deinit(&body);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_answer_faults),
+	};
+
+	return cmocka_run_group_tests_name("control", tests, NULL, NULL);
+}

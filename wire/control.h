@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Control messages: what is said about a task while it waits or runs. The body is an object (JSON
+ * or MessagePack) with `op` and `id`; more operations come later. Any thread, one at a time.
+ */
+
+#include "common/error.h"
+#include "wire/wire.h"
+
+enum control_op { CONTROL_CANCEL };
+
+struct control {
+	enum wire_encoding encoding;
+	enum control_op op;
+	char *id; /* of the task; owned */
+};
+
+/* 0, -EINVAL with a sentence in @err, or -ENOMEM; @ret (zeroed) is valid for control_deinit. */
+int control_decode(
+	struct slice body, const char *content_type, struct control *ret, struct error *err);
+int control_encode(const struct control *control, struct buf *ret);
+void control_deinit(struct control *control);
+
+/* What the owner of the task answers: {"id": …, "result": "accepted" | "gone", "runner": name}, or
+ * {"error": sentence} for a message that cannot be read. */
+struct control_answer {
+	char *id;
+	char *result;
+	char *runner;
+	char *error;
+};
+
+int control_answer_encode(
+	enum wire_encoding encoding, const struct control_answer *answer, struct buf *ret);
+int control_answer_decode(
+	struct slice body, const char *content_type, struct control_answer *ret, struct error *err);
+void control_answer_deinit(struct control_answer *answer);
