@@ -114,6 +114,37 @@ int text_append_utf8(struct buf *out, struct slice s)
 	return r;
 }
 
+int text_append_clean(struct buf *out, struct slice s, size_t max)
+{
+	size_t before = out->len, len;
+	int r = text_append_utf8(out, s);
+
+	if (r < 0)
+		return r;
+	len = out->len - before;
+	/* Cut between characters. */
+	while (len > max || (len < out->len - before &&
+				    ((unsigned char)out->data[before + len] & 0xC0) == 0x80))
+		len--;
+	for (size_t i = before; i < before + len; i++) {
+		unsigned char byte = (unsigned char)out->data[i];
+
+		/* Escape sequences begin with ESC, or in UTF-8 with U+0080..U+009F. */
+		if (byte < 0x20 || byte == 0x7F)
+			out->data[i] = ' ';
+		else if (byte == 0xC2 && i + 1 < before + len &&
+			 (unsigned char)out->data[i + 1] < 0xA0)
+			out->data[i] = out->data[i + 1] = ' ';
+	}
+	if (before + len < out->len) {
+		out->len = before + len;
+		r = buf_append_text(out, ELLIPSIS);
+	}
+	if (r < 0)
+		out->len = before;
+	return r;
+}
+
 /* A character that may stand in a log line as it is: not one of those that end a line or steer a
  * terminal (C0, DEL, C1, line and paragraph separator). */
 static bool is_printable(const char *p, int n)

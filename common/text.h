@@ -26,6 +26,9 @@ bool text_is_utf8(struct slice s);
 /* Appends @s to @out with each ill-formed sequence replaced by U+FFFD. A sequence that was cut at
  * the very start (continuation bytes of a tail) is dropped. 0, -ENOMEM or -EMSGSIZE. */
 int text_append_utf8(struct buf *out, struct slice s);
+/* Appends @s fit for one line on a terminal: well-formed, without control characters (spaces stand
+ * in for them), at most @max bytes and then an ellipsis. 0, -ENOMEM or -EMSGSIZE. */
+int text_append_clean(struct buf *out, struct slice s, size_t max);
 /* Appends @s as a value of a log line: bare if it is plain, else in double quotes with \n \t \" \\
  * and \xHH escapes; at most @max bytes of @s, then an ellipsis. Absent: "-". Never longer than
  * 4 * @max + 5 bytes. 0, -ENOMEM or -EMSGSIZE. */

@@ -72,7 +72,7 @@ enum progress_meaning progress_meaning(
 	struct slice record, enum progress_kind kind, bool any_done, struct progress_failure *ret);
 
 /* What libtaskiface reports: {"fraction": 0.4, "message": "…", "data": any}, each optional; taskctl
- * shows it. */
+ * and `taskrunner exec` show it. */
 struct progress_report {
 	bool has_fraction;
 	double fraction; /* within [0, 1] */
@@ -83,3 +83,11 @@ struct progress_report {
  * fraction outside [0, 1] and a message that is no text are left out. 0 or -ENOMEM. */
 int progress_report_decode(struct slice record, struct progress_report *ret);
 void progress_report_deinit(struct progress_report *report);
+/* 0 to 100, and 100 only for 1. */
+int progress_percent(double fraction);
+/* Appends what a person is shown of @record in place of a message that is missing: the record
+ * itself, as one clean line of about @max bytes. 0 or -ENOMEM. */
+int progress_append_record(struct buf *out, struct slice record, size_t max);
+/* Appends @record as a line for people, of about @max bytes: "progress 40% half way\n"; percentage
+ * and message only where there are any, the record itself where it has neither. 0 or -ENOMEM. */
+int progress_append_line(struct buf *out, struct slice record, size_t max);

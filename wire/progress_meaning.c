@@ -181,3 +181,48 @@ void progress_report_deinit(struct progress_report *report)
 	free(report->message);
 	*report = (struct progress_report){ 0 };
 }
+
+int progress_percent(double fraction)
+{
+	/* 0.29 * 100 is a little less than 29. */
+	int percent = (int)(fraction * 100 + 1e-9);
+
+	return percent == 100 && fraction < 1 ? 99 : percent;
+}
+
+int progress_append_record(struct buf *out, struct slice record, size_t max)
+{
+	if (wire_detect(NULL, record) == WIRE_MSGPACK && !text_is_utf8(record))
+		return buf_printf(out, "(%zu bytes of MessagePack)", record.len);
+	return text_append_clean(out, record, max);
+}
+
+static int append_report(
+	struct buf *out, const struct progress_report *report, struct slice record, size_t max)
+{
+	int r = buf_append_text(out, "progress");
+
+	if (r == 0 && report->has_fraction)
+		r = buf_printf(out, " %d%%", progress_percent(report->fraction));
+	if (r == 0 && (report->message || !report->has_fraction))
+		r = buf_append_text(out, " ");
+	if (r == 0 && report->message)
+		r = text_append_clean(out, slice_of(report->message), max);
+	else if (r == 0 && !report->has_fraction)
+		r = progress_append_record(out, record, max);
+	return r == 0 ? buf_append_text(out, "\n") : r;
+}
+
+int progress_append_line(struct buf *out, struct slice record, size_t max)
+{
+	struct progress_report report;
+	size_t before = out->len;
+	int r = progress_report_decode(record, &report);
+
+	if (r == 0)
+		r = append_report(out, &report, record, max);
+	if (r < 0)
+		out->len = before;
+	progress_report_deinit(&report);
+	return r;
+}

@@ -46,7 +46,7 @@ static int read_id(struct decoding *d, const struct member *m, struct error *err
 
 	if (r < 0)
 		return outcome_of(r);
-	/* An unusable one stays for the log; whoever answers asks id_is_valid first. */
+	/* An unusable one stays for the answer; whoever runs it asks id_is_valid first. */
 	if (!id_is_valid(slice_of(d->request->id)))
 		return bad(
 			err, "id must be 1 to 128 bytes without '/', and neither \".\" nor \"..\"");

@@ -57,7 +57,7 @@ enum request_outcome {
  * are numbers > 0 (fractions allowed) up to ten years; routingKey has at most 255 bytes. A body has
  * at most 256 members, with names of at most 256 bytes. MessagePack: the same map with text keys;
  * input is bin (or str, whose bytes are taken). An id that breaks the rule of id_is_valid is a bad
- * field, but stays in @ret for the log. */
+ * field, but stays in @ret for the answer. */
 int request_decode(struct slice body, const char *content_type, const struct request_limits *limits,
 	struct request *ret, struct error *err);
 

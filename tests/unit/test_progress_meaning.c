@@ -173,12 +173,59 @@ static void test_reports(void **state)
 	assert_report(BYTES(""), false, 0, "");
 }
 
+static void assert_line(struct slice record, size_t max, const char *expected)
+{
+	struct buf out = { 0 };
+
+	assert_int_equal(buf_append_text(&out, ">"), 0);
+	assert_int_equal(progress_append_line(&out, record, max), 0);
+	assert_int_equal(buf_append(&out, "", 1), 0);
+	assert_string_equal(out.data + 1, expected);
+	buf_deinit(&out);
+}
+
+static void test_lines_for_people(void **state)
+{
+	(void)state;
+	assert_line(BYTES("{\"fraction\":0.4,\"message\":\"half way\",\"data\":[1]}"), 99,
+		"progress 40% half way\n");
+	assert_line(BYTES("{\"fraction\":0.4,\"data\":[1]}"), 99, "progress 40%\n");
+	assert_line(BYTES("{\"message\":\"m\"}"), 99, "progress m\n");
+	assert_line(BYTES("a line"), 99, "progress a line\n");
+	assert_line(BYTES("\"a string\""), 99, "progress a string\n");
+	/* What says nothing for people is shown as it is. */
+	assert_line(BYTES("{\"n\": 1}"), 99, "progress {\"n\": 1}\n");
+	assert_line(BYTES("{\"n\":\n1}"), 99, "progress {\"n\": 1}\n");
+	assert_line(BYTES("[1, 2]"), 99, "progress [1, 2]\n");
+	assert_line(BYTES("\x81\xA1n\x01"), 99, "progress (4 bytes of MessagePack)\n");
+	assert_line(BYTES("\x81\xA7message\xA1m"), 99, "progress m\n");
+	assert_line(BYTES("\x80"), 99, "progress (1 bytes of MessagePack)\n");
+	/* Nothing steers the terminal, nothing begins another line. */
+	assert_line(BYTES("{\"message\":\"a\\u001b[31m\\r\\nb\\u0085\"}"), 99,
+		"progress a [31m  b  \n");
+	assert_line(BYTES("\x1b]0;title\a"), 99, "progress  ]0;title \n");
+	assert_line(BYTES("0123456789"), 4, "progress 0123\xE2\x80\xA6\n");
+	assert_line(BYTES("{\"n\":\"0123456789\"}"), 6, "progress {\"n\":\"\xE2\x80\xA6\n");
+}
+
+static void test_percent(void **state)
+{
+	(void)state;
+	for (int i = 0; i <= 100; i++)
+		assert_int_equal(progress_percent(i / 100.0), i); /* 0.29 * 100 < 29 */
+	assert_int_equal(progress_percent(0.999), 99);
+	assert_int_equal(progress_percent(0.9999999999999), 99);
+	assert_int_equal(progress_percent(0.0099), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_meanings),
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_lines_for_people),
+		cmocka_unit_test(test_percent),
 	};
 
 	return cmocka_run_group_tests_name("progress_meaning", tests, NULL, NULL);

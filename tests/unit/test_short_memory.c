@@ -211,6 +211,7 @@ static int use_progress(enum wire_encoding encoding)
 						   : BYTES("\x81\xA7message\xA1m");
 	struct progress_reader *reader = progress_reader_new(100);
 	struct progress_report report = { 0 };
+	struct buf line = { 0 };
 	enum progress_kind kind;
 	struct slice record;
 	int r;
@@ -228,13 +229,18 @@ static int use_progress(enum wire_encoding encoding)
 		r = progress_report_decode(BYTES("a line\xFF"), &report);
 		progress_report_deinit(&report);
 	}
+	if (r == 0) {
+		r = progress_append_line(&line, bytes, 100);
+		assert_true(line.len == (r == 0 ? strlen("progress m\n") : 0));
+	}
+	buf_deinit(&line);
 	progress_reader_free(reader);
 	return r;
 }
 
 static int use_bytes(enum wire_encoding encoding)
 {
-	struct buf b = { 0 };
+	struct buf b = { 0 }, clean = { 0 };
 	char *copy = slice_dup(BYTES("x"));
 	int r = copy ? buf_printf(&b, "%100d", encoding) : -ENOMEM;
 
@@ -246,6 +252,9 @@ static int use_bytes(enum wire_encoding encoding)
 			BYTES("\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"
 			      "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"),
 			1000);
+	if (r == 0)
+		r = text_append_clean(&clean, buf_slice(&b), 20);
+	buf_deinit(&clean);
 	buf_deinit(&b);
 	return r;
 }

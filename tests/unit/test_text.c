@@ -130,6 +130,50 @@ static void test_repair_keeps_the_bound(void **state)
 	buf_deinit(&out);
 }
 
+static void assert_clean(struct slice in, size_t max, const char *expected)
+{
+	struct buf out = { 0 };
+
+	buf_append_text(&out, "\n"); /* what was there is not touched */
+	assert_int_equal(text_append_clean(&out, in, max), 0);
+	buf_append(&out, "", 1);
+	assert_int_equal(out.data[0], '\n');
+	assert_string_equal(out.data + 1, expected);
+	buf_deinit(&out);
+}
+
+static void test_cleaning(void **state)
+{
+	(void)state;
+	assert_clean(BYTES("plain sch\xC3\xB6n"), 99, "plain sch\xC3\xB6n");
+	assert_clean(BYTES(""), 99, "");
+	assert_clean(slice_of(NULL), 99, "");
+	assert_clean(BYTES("a\nb\rc\td\0e"), 99, "a b c d e");
+	assert_clean(BYTES("\x1b[31mred\x7f"), 99, " [31mred ");
+	assert_clean(BYTES("\xC2\x9B"
+			   "31m\xC2\xA0"),
+		99, "  31m\xC2\xA0"); /* C1 steers, a no-break space does not */
+	assert_clean(BYTES("a\xFFz"), 99, "a\xEF\xBF\xBDz");
+}
+
+static void test_cleaning_is_cut(void **state)
+{
+	struct buf out = { .max = 5 };
+
+	(void)state;
+	assert_clean(BYTES("abcdef"), 6, "abcdef");
+	assert_clean(BYTES("abcdefg"), 6, "abcdef\xE2\x80\xA6");
+	assert_clean(BYTES("ab\xC3\xB6x"), 3, "ab\xE2\x80\xA6"); /* between characters */
+	assert_clean(BYTES("ab\xC2\x9Bx"), 3, "ab\xE2\x80\xA6");
+	assert_clean(BYTES("\n\n"), 1, " \xE2\x80\xA6");
+	assert_clean(BYTES("x"), 0, "\xE2\x80\xA6");
+	buf_append_text(&out, "a");
+	assert_int_equal(text_append_clean(&out, BYTES("bcdef"), 9), -EMSGSIZE);
+	assert_int_equal(text_append_clean(&out, BYTES("bcde"), 3), -EMSGSIZE);
+	assert_int_equal(out.len, 1);
+	buf_deinit(&out);
+}
+
 static void assert_quoted(struct slice in, size_t max, const char *expected)
 {
 	struct buf out = { 0 };
@@ -191,6 +235,8 @@ int main(void)
 		cmocka_unit_test(test_faults_at_every_place),
 		cmocka_unit_test(test_repair),
 		cmocka_unit_test(test_repair_keeps_the_bound),
+		cmocka_unit_test(test_cleaning),
+		cmocka_unit_test(test_cleaning_is_cut),
 		cmocka_unit_test(test_quoting),
 		cmocka_unit_test(test_quoting_is_cut),
 		cmocka_unit_test(test_quoting_keeps_the_bound),
