@@ -54,6 +54,8 @@ int mq_fail(struct mq_connection *c, int code, const char *format, ...)
 
 int mq_fail_status(struct mq_connection *c, int status, const char *what)
 {
+	if (status == AMQP_STATUS_OK) /* an answer, but none that there is to what was asked */
+		return mq_fail(c, -EPROTO, "%s: the server broke the protocol", what);
 	if (status == AMQP_STATUS_CONNECTION_CLOSED)
 		return mq_fail(c, -ECONNRESET,
 			"%s: the server closed the connection without a word", what);
@@ -204,7 +206,7 @@ static int on_channel_exception(struct mq_connection *c, uint16_t channel,
 		mq_fail_status(c, r, "after a channel was closed");
 	else if (code == -EPROTO)
 		mq_fail(c, code, "%s", text);
-	else if (open_channel(c, channel, err) == 0)
+	else if (mq_forget_channel(c, channel) == 0 && open_channel(c, channel, err) == 0)
 		return error_set(err, code, "%s", text);
 	/* The first error is the one worth telling. */
 	error_set(err, c->reason.code, "%s", text);

@@ -7,8 +7,9 @@
  * Life:
  *  1. mq_connect opens it and logs in; it announces consumer_cancel_notify, connection.blocked,
  *     basic.nack and publisher_confirms. mq_channel_open, mq_declare_*, mq_bind, mq_qos, mq_confirm
- * follow. All of these BLOCK, at most for the connect timeout each: never call them from an event
- * loop.
+ *     follow. All of these BLOCK, at most for the connect timeout each (where the socket is full,
+ *     first as long as a sender): never call them from an event loop. What else comes meanwhile is
+ *     kept for mq_next, though mq_fd will not show it.
  *  2. From then on the owner watches mq_fd for reading and, whenever it is readable and after every
  *     call below, calls mq_next until it gives 0. mq_tick is called at least once a second.
  *  3. The senders (mq_consume, mq_ack, mq_publish, …) write to the socket without waiting for an
@@ -63,8 +64,10 @@ struct mq_queue {
 
 /* -EEXIST: it is there with another argument; @err says which, what we wanted and what is.
  * -ENOENT: not there (passive). -EACCES: not permitted, or somebody else's alone. After any of
- * these three the channel has been reopened (without consumers, prefetch and confirm mode) and the
- * connection lives on; other errors are fatal to the connection. */
+ * these three the channel has been reopened (without consumers, prefetch and confirm mode; events
+ * of the old one are dropped) and the connection lives on; other errors are fatal to the
+ * connection. The server closes a channel in the same way for what was sent on it before: who
+ * wants to know which it was declares on another channel than he publishes on. */
 int mq_declare_exchange(struct mq_connection *c, uint16_t channel,
 	const struct mq_exchange *exchange, struct error *err);
 /* @ret_name (at least 256 bytes, may be NULL) receives the name, @ret_ready (may be NULL) the

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -28,6 +29,7 @@ int mq_interrupt_init(struct mq_interrupt *i)
 void mq_interrupt_deinit(struct mq_interrupt *i)
 {
 	i->wake_fd = close_fd(i->wake_fd);
+	i->fd = close_fd(i->fd);
 	pthread_mutex_destroy(&i->lock);
 }
 
@@ -46,15 +48,22 @@ void mq_interrupt_now(struct mq_interrupt *i)
 
 int mq_interrupt_watch(struct mq_interrupt *i, int fd)
 {
-	bool wanted;
+	int old, copy = fd, r = 0;
 
 	if (!i)
 		return 0;
+	if (fd >= 0)
+		copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0 && copy < 0)
+		r = -errno;
 	pthread_mutex_lock(&i->lock);
-	i->fd = fd;
-	wanted = i->wanted;
+	old = i->fd;
+	i->fd = copy;
+	if (i->wanted)
+		r = -ECANCELED;
 	pthread_mutex_unlock(&i->lock);
-	return wanted ? -ECANCELED : 0;
+	close_fd(old);
+	return r;
 }
 
 void mq_set_user_timeout(int fd, unsigned timeout_ms)

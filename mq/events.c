@@ -12,6 +12,8 @@
 
 #define DONE 1 /* an event is complete */
 #define MORE 0
+/* So much is read and kept while something else is wanted; the rest waits in the socket. */
+#define KEPT_BYTES_MAX (1024 * 1024)
 
 void mq_delivery_deinit(struct mq_delivery *delivery)
 {
@@ -350,25 +352,55 @@ int mq_read_event(struct mq_connection *c, struct mq_event *ret)
 	}
 }
 
-int mq_absorb(struct mq_connection *c)
+static size_t kept_size(const struct mq_event_node *node)
 {
-	for (;;) {
-		struct mq_event_node *node = calloc(1, sizeof(*node));
-		int r;
+	return sizeof(*node) + node->event.delivery.body.len;
+}
 
-		if (!node)
-			return no_memory(c);
-		r = mq_read_event(c, &node->event);
-		if (r != DONE) {
-			free(node);
-			return r;
-		}
-		if (c->last)
-			c->last->next = node;
-		else
-			c->first = node;
-		c->last = node;
+/* Keeps one event for mq_next: DONE, or MORE (there is none for now), or a negative errno. */
+static int keep_one(struct mq_connection *c)
+{
+	struct mq_event_node *node = calloc(1, sizeof(*node));
+	int r;
+
+	if (!node)
+		return no_memory(c);
+	r = mq_read_event(c, &node->event);
+	if (r != DONE) {
+		free(node);
+		return r;
 	}
+	if (c->last)
+		c->last->next = node;
+	else
+		c->first = node;
+	c->last = node;
+	c->kept_bytes += kept_size(node);
+	return DONE;
+}
+
+int mq_forget_channel(struct mq_connection *c, uint16_t channel)
+{
+	struct mq_event_node **at = &c->first, *node;
+	int r = MORE;
+
+	/* What came before the answer that was waited for is in the library's queue. */
+	while (r >= 0 && amqp_frames_enqueued(c->amqp))
+		r = keep_one(c);
+	c->last = NULL;
+	while ((node = *at)) {
+		if (node->event.channel == channel) {
+			*at = node->next;
+			c->kept_bytes -= kept_size(node);
+			mq_event_deinit(&node->event);
+			free(node);
+		} else {
+			c->last = node;
+			at = &node->next;
+		}
+	}
+	incoming_reset(c->incoming[channel]);
+	return r < 0 ? r : 0;
 }
 
 int mq_next(struct mq_connection *c, struct mq_event *ret, struct error *err)
@@ -377,6 +409,7 @@ int mq_next(struct mq_connection *c, struct mq_event *ret, struct error *err)
 	int r;
 
 	if (node) {
+		c->kept_bytes -= kept_size(node);
 		*ret = node->event;
 		c->first = node->next;
 		if (!c->first)
@@ -406,12 +439,26 @@ static uint64_t silence_us(struct mq_connection *c)
 	return now - c->heard_us;
 }
 
+/* Keeps what has come, as far as there is room for it. */
+static int keep_some(struct mq_connection *c)
+{
+	int r = DONE;
+
+	while (r == DONE && c->kept_bytes < KEPT_BYTES_MAX)
+		r = keep_one(c);
+	return r < 0 ? r : 0;
+}
+
 static int check_silence(struct mq_connection *c, uint64_t limit_us)
 {
 	uint64_t silence = silence_us(c);
+	int r;
 
 	if (silence <= limit_us)
 		return 0;
+	r = keep_some(c); /* its last word may be why */
+	if (r < 0)
+		return r;
 	return mq_fail(c, -ETIMEDOUT, "nothing was heard from the server for %u s",
 		(unsigned)(silence / 1000000));
 }
@@ -425,16 +472,32 @@ int mq_writable(struct mq_connection *c)
 	if (c->heartbeat_s == 0 || clock_now_us() - c->heard_us < c->heartbeat_s * 1000000ull)
 		return 0;
 	/* Before the library comes to wait without limit for a sign of life. */
-	r = mq_absorb(c);
+	r = keep_some(c);
 	return r < 0 ? r : check_silence(c, c->heartbeat_s * 1500000ull);
 }
 
+static int beat(struct mq_connection *c)
+{
+	amqp_frame_t frame = { .frame_type = AMQP_FRAME_HEARTBEAT };
+	uint64_t now = clock_now_us();
+	int r;
+
+	if (now - c->beat_us < c->heartbeat_s * 500000ull)
+		return 0;
+	c->beat_us = now;
+	r = amqp_send_frame(c->amqp, &frame);
+	return r < 0 ? mq_fail_status(c, r, "sending a heartbeat") : 0;
+}
+
+/* It does not read, or a flood would be taken in as fast as it comes. */
 int mq_tick(struct mq_connection *c, struct error *err)
 {
-	int r = mq_absorb(c); /* sends the heartbeat if it is due */
+	int r = c->dead ? -ENOTCONN : 0;
 
 	if (r == 0 && c->heartbeat_s > 0)
 		r = check_silence(c, c->heartbeat_s * 2000000ull);
+	if (r == 0 && c->heartbeat_s > 0)
+		r = beat(c);
 	return r < 0 ? mq_explain(c, r, err) : 0;
 }
 
@@ -454,6 +517,7 @@ int mq_explain(struct mq_connection *c, int r, struct error *err)
 			on_connection_close(c, frame.payload.method.decoded);
 			break;
 		}
+		amqp_maybe_release_buffers_on_channel(c->amqp, frame.channel);
 	}
 	c->dead = true;
 	if (c->reason.code == 0)

@@ -9,7 +9,7 @@
  *  - Its write side blocks until there is room, and asks its read side for a sign of life only when
  *    twice the heartbeat has passed, then without any limit. mq_writable keeps us from getting
  * there, and TCP_USER_TIMEOUT ends what the peer does not take.
- *  - It sends heartbeats only while it waits for frames, hence mq_tick.
+ *  - It sends heartbeats only while it waits for frames, hence mq_tick sends them, too.
  *  - When the last byte came is not told by it, but by the kernel (TCP_INFO).
  *  - Frames live in a pool for each channel until it is released; we copy and release at each
  * frame.
@@ -54,7 +54,10 @@ void mq_address_deinit(struct mq_address *address);
  */
 struct mq_interrupt {
 	pthread_mutex_t lock;
-	int fd; /* the socket in use, or -1; shut down by mq_interrupt_now */
+	/* The socket in use, or -1; shut down by mq_interrupt_now. A duplicate of our own, because
+	 * the library closes its one after some errors, and the number may be another file's then.
+	 */
+	int fd;
 	bool wanted;
 	int wake_fd; /* readable once it is wanted; for the wait in connect */
 };
@@ -62,8 +65,8 @@ struct mq_interrupt {
 int mq_interrupt_init(struct mq_interrupt *i);
 void mq_interrupt_deinit(struct mq_interrupt *i);
 void mq_interrupt_now(struct mq_interrupt *i);
-/* Names the socket in use; -1 before it is closed. -ECANCELED if an interruption is wanted. NULL is
- * fine. */
+/* Names the socket in use; -1 when it is done with, or it stays open. -ECANCELED if an interruption
+ * is wanted, or another negative errno: then nothing is watched. NULL is fine. */
 int mq_interrupt_watch(struct mq_interrupt *i, int fd);
 
 /* A message whose frames are still coming in on a channel. */
@@ -85,12 +88,14 @@ struct mq_connection {
 	unsigned heartbeat_s; /* negotiated; 0: none */
 	unsigned timeout_s;
 	uint64_t heard_us; /* when a byte of the server was last known to have come */
+	uint64_t beat_us;  /* when mq_tick last sent a heartbeat */
 	bool dead;
 	struct error reason; /* why, where known */
 	bool open[MQ_CHANNELS];
 	struct mq_incoming *incoming[MQ_CHANNELS];
 	/* Events that were read while something else was wanted. */
 	struct mq_event_node *first, *last;
+	size_t kept_bytes;
 	struct mq_interrupt *interrupt; /* borrowed, may be NULL */
 };
 
@@ -118,8 +123,9 @@ unsigned mq_queue_arguments(const struct mq_queue *queue, amqp_table_entry_t ent
 /* events.c: reads frames until one event is complete: 1, 0 (nothing for now) or a negative errno.
  */
 int mq_read_event(struct mq_connection *c, struct mq_event *ret);
-/* Reads what has come and keeps it for mq_next. */
-int mq_absorb(struct mq_connection *c);
+/* Drops all that has come from a channel: what follows is of another one with its number. 0, or a
+ * negative errno when the connection is dead. */
+int mq_forget_channel(struct mq_connection *c, uint16_t channel);
 /* To be called before each write: 0, or a negative errno if the server is not heard any more. */
 int mq_writable(struct mq_connection *c);
 /* After a failed write: reads on to find out what the server said, and gives the reason. */

@@ -227,7 +227,7 @@ static int open_and_log_in(struct mq_connection *c, const struct attempt *a)
 	mq_set_user_timeout(amqp_get_sockfd(c->amqp), user_timeout_ms);
 	r = mq_interrupt_watch(c->interrupt, amqp_get_sockfd(c->amqp));
 	if (r < 0)
-		return error_set(a->err, r, "interrupted");
+		return error_set(a->err, r, "%s", strerror(-r));
 	(void)amqp_set_rpc_timeout(c->amqp, &timeout);
 	reply = log_in(c, a, o->username ? o->username : a->to->user,
 		o->password ? o->password : a->to->password);

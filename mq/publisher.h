@@ -29,9 +29,9 @@ struct mq_publisher_options {
 	unsigned queue_messages_max;         /* "full" above; 0: 10000 */
 	unsigned window;                     /* unconfirmed at most; 0: 1000 */
 	/* Called in the publisher's thread after each connect, before anything is published:
-	 * declares what must exist, on channel 1, which is open. A negative result counts as a
-	 * failed connect. Called again before messages for a missing exchange are tried again, so
-	 * it may run many times. May be NULL. */
+	 * declares what must exist, on channel 1, which is open, or on 2. A negative result counts
+	 * as a failed connect. Called again before messages for a missing exchange are tried again,
+	 * so it may run many times, and other messages may be on their way. May be NULL. */
 	int (*prepare)(struct mq_connection *c, void *userdata, struct error *err);
 	/* If set, the thread also opens a second connection for the main thread to consume from,
 	 * prepared by this function (which opens its channels), and hands it over with

@@ -87,8 +87,7 @@ void hold_confirmed(struct worker *w, const struct mq_message *m)
 	worker_post(w, MQ_PUBLISHER_RELEASED, &err);
 }
 
-/* What is ours and was deleted is declared again; what belongs to others is waited for. It runs in
- * the publishing channel: where it fails, that may have been opened anew, without confirms. */
+/* What is ours and was deleted is declared again; what belongs to others is waited for. */
 static int prepare_again(struct worker *w, struct error *err)
 {
 	const struct mq_publisher_options *o = &w->p->options;
@@ -110,9 +109,9 @@ static int probe_exchange(struct worker *w, const char *name, struct error *err)
 
 	if (r < 0)
 		return r;
-	r = mq_channel_open(w->c, PUBLISHER_PROBE_CHANNEL, err);
+	r = mq_channel_open(w->c, PUBLISHER_PREPARE_CHANNEL, err);
 	if (r == 0)
-		r = mq_declare_exchange(w->c, PUBLISHER_PROBE_CHANNEL, &exchange, err);
+		r = mq_declare_exchange(w->c, PUBLISHER_PREPARE_CHANNEL, &exchange, err);
 	return r == -EACCES || r == -EEXIST ? 0 : r;
 }
 

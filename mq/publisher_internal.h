@@ -62,9 +62,10 @@ void publisher_complete(struct mq_publisher *p, struct publisher_item *item,
 
 /* ---- the thread's side; all below belongs to it alone ---- */
 
-/* One publishes; the other asks whether an exchange is there, at no risk for the first. */
-#define PUBLISHER_CHANNEL       1
-#define PUBLISHER_PROBE_CHANNEL 2
+/* One is for `prepare` and for asking whether an exchange is there, the other publishes: what the
+ * server says of the one is not mistaken for an answer on the other. */
+#define PUBLISHER_PREPARE_CHANNEL 1
+#define PUBLISHER_CHANNEL         3
 
 struct backoff {
 	unsigned n; /* failures in a row */
@@ -86,7 +87,7 @@ struct worker {
 	struct mq_publisher *p;
 	struct mq_connection *c; /* NULL while there is none */
 	uint64_t connected_us, consumer_ready_us, tick_us;
-	unsigned address, consumer_address;
+	unsigned address;
 	struct backoff connect, consumer;
 	bool consumer_wanted;
 	bool blocked;

@@ -109,9 +109,11 @@ static int open_publishing(struct worker *w, struct error *err)
 	int r = mq_connect_from(o->connection, &w->address, &w->p->interrupt, &w->c, err);
 
 	if (r == 0)
-		r = mq_channel_open(w->c, PUBLISHER_CHANNEL, err);
+		r = mq_channel_open(w->c, PUBLISHER_PREPARE_CHANNEL, err);
 	if (r == 0 && o->prepare)
 		r = o->prepare(w->c, o->userdata, err);
+	if (r == 0)
+		r = mq_channel_open(w->c, PUBLISHER_CHANNEL, err);
 	if (r == 0)
 		r = mq_confirm(w->c, PUBLISHER_CHANNEL, err);
 	return r;
@@ -140,18 +142,24 @@ static void try_consumer(struct worker *w)
 	struct mq_publisher_event event = { .kind = MQ_PUBLISHER_CONSUMER_READY };
 	struct mq_connection *c = NULL;
 	struct error err = { 0 };
-	int r = mq_connect_from(o->connection, &w->consumer_address, &w->p->interrupt, &c, &err);
+	/* First where we are ourselves: addresses that do not answer take time, in which our own
+	 * connection is not served. */
+	unsigned address = w->address;
+	int r = mq_connect_from(o->connection, &address, &w->p->interrupt, &c, &err);
 
 	if (r == 0)
 		r = o->prepare_consumer(c, o->userdata, &err);
+	if (r < 0)
+		c = mq_close(c);
+	else
+		c->interrupt = NULL; /* it is another thread's from now on */
+	(void)mq_interrupt_watch(&w->p->interrupt, mq_fd(w->c));
 	if (r < 0) {
-		mq_close(c);
 		err.code = r;
 		if (r != -ECANCELED)
 			post_failure(w, MQ_PUBLISHER_CONSUMER_DOWN, w->consumer_told, &err);
 		backoff_next(&w->consumer, r == -EACCES);
 	} else {
-		c->interrupt = NULL; /* it is another thread's now */
 		event.consumer = c;
 		w->consumer_ready_us = clock_now_us();
 		w->consumer_told[0] = '\0';
@@ -159,7 +167,6 @@ static void try_consumer(struct worker *w)
 		if (w->consumer_wanted)
 			mq_close(c);
 	}
-	(void)mq_interrupt_watch(&w->p->interrupt, mq_fd(w->c));
 }
 
 /* Well within the interval in which the server wants to hear us. */

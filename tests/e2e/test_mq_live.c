@@ -333,6 +333,8 @@ static void test_consumer_cancelled(void **state)
 		     NULL, &err),
 		&err);
 	assert_int_equal(mq_consume(c, 1, name, "tag-of-it", false, false), 0);
+	/* The answer comes after the consumer is there: only then the other connection may ask. */
+	must(mq_qos(c, 1, 10, &err), &err);
 	assert_int_equal(mq_send_delete_queue(d, 1, name, true, false), 0); /* in use: refused */
 	expect_event(d, MQ_CHANNEL_CLOSED, &event);
 	assert_int_equal(mq_send_channel_open(d, 1), 0);
