@@ -406,10 +406,12 @@ static int read_program(
 	struct target entry = { t->source, &program_table, program, origins, path };
 	int r;
 
-	if (!is_program_name(node->key))
+	if (!is_program_name(node->key)) {
+		at.shown = slice_of(node->key); /* what is wrong is the name, not its value */
 		return config_expected(&at,
 			"as a program's name at most %d bytes without /, or an absolute path",
 			PROGRAM_NAME_BYTES_MAX);
+	}
 	join(name, key, ".", node->key);
 	join(path, name, ".", "");
 	program->line = node->line;

@@ -22,8 +22,9 @@
 /* A connection that dies sooner than this is not reopened at once. */
 #define HEALTHY_US   (5 * SECOND)
 #define RECONNECT_US SECOND
-/* Of each task, once the time for finishing is over. */
-#define SHUTDOWN_GRACE_US SECOND
+/* For the broker to confirm what is left, once no task is; and how often that is looked at. */
+#define LAST_CONFIRMS_US SECOND
+#define LAST_LOOK_US     (SECOND / 10)
 /* After this many events others get their turn. */
 #define TURN_EVENTS 256
 /* For the last confirms and acknowledgements. */
@@ -196,10 +197,17 @@ static int consume_queues(struct daemon *daemon)
 	return r;
 }
 
+static void forget_acknowledged(struct daemon *daemon)
+{
+	memory_deinit(&daemon->acknowledged);
+	memory_init(&daemon->acknowledged, FINISHED_MAX, FINISHED_AGE_US);
+}
+
 static void consumer_ready(struct daemon *daemon, struct mq_connection *connection)
 {
 	daemon->consumer = connection;
 	daemon->connection++;
+	forget_acknowledged(daemon);
 	daemon->consumer_since_us = clock_now_us();
 	int r = sd_event_add_io(daemon->loop, &daemon->consumer_source, mq_fd(connection), EPOLLIN,
 		on_consumer, daemon);
@@ -318,24 +326,27 @@ void daemon_end_if_done(struct daemon *daemon)
 		sd_event_exit(daemon->loop, 0);
 }
 
+/* The time for finishing is over. Each task has its grace, as whenever one is ended: a program that
+ * was told how long that is can rely on it. Then we look in from time to time, for the case that no
+ * broker is there to confirm what is left. */
 static int on_deadline(sd_event_source *source, uint64_t now, void *userdata)
 {
 	struct daemon *daemon = userdata;
+	size_t tasks = engine_count(daemon->engine), before = daemon->n_ending;
 	(void)source;
 	(void)now;
-	if (engine_count(daemon->engine) > 0) {
-		log_notice("runner.ending-tasks",
-			LOG_I("tasks", (int64_t)engine_count(daemon->engine)));
-		engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, false, SHUTDOWN_GRACE_US);
-	} else {
+	daemon->n_ending = tasks;
+	set_timer(daemon->deadline_source, tasks > 0 ? LAST_LOOK_US : LAST_CONFIRMS_US);
+	if (tasks > 0 && before == 0) {
+		log_notice("runner.ending-tasks", LOG_I("tasks", (int64_t)tasks));
+		engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, false);
+	} else if (tasks == 0 && before == 0) {
 		log_error("runner.unfinished",
 			LOG_I("requests", HASH_CNT(hh_token, daemon->jobs_by_token)),
 			LOG_S("reason", "the broker confirms nothing"),
 			LOG_S("proceeding", "the broker will deliver them again"));
 		sd_event_exit(daemon->loop, 0);
 	}
-	/* Once more, in case the broker is not there to confirm what is left. */
-	set_timer(daemon->deadline_source, SHUTDOWN_GRACE_US + SECOND);
 	return 0;
 }
 
@@ -355,9 +366,10 @@ static void on_stop(void *userdata, int signal, unsigned nth)
 		LOG_I("tasks", (int64_t)engine_count(daemon->engine)),
 		LOG_S("how", nth > 1 ? "at once" : "drain"));
 	if (nth > 1) {
-		engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, true, 0);
+		engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, true);
 		/* Nor is the broker waited for. */
-		set_timer(daemon->deadline_source, SHUTDOWN_GRACE_US);
+		daemon->n_ending = 0;
+		set_timer(daemon->deadline_source, LAST_CONFIRMS_US);
 	} else {
 		daemon->stopping = true;
 		notify("STOPPING=1\nSTATUS=Finishing running tasks");
@@ -430,6 +442,7 @@ static int start(struct daemon *daemon, struct error *err)
 {
 	memory_init(&daemon->cancelled, CANCELLED_MAX, CANCELLED_AGE_US);
 	memory_init(&daemon->finished, FINISHED_MAX, FINISHED_AGE_US);
+	forget_acknowledged(daemon);
 	daemon->catalogue = catalogue_new(&daemon->config->catalogue);
 	if (!daemon->catalogue)
 		return error_set(err, -ENOMEM, "no memory");
@@ -445,7 +458,7 @@ static void free_jobs(struct daemon *daemon)
 {
 	/* Only what the broker did not confirm in time is left; it will deliver those again. */
 	daemon->consumer = mq_close(daemon->consumer);
-	engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, true, 0);
+	engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, true);
 	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
 		next = job->hh_token.next;
 		job_give_back(job);
@@ -471,6 +484,7 @@ static void stop(struct daemon *daemon)
 	catalogue_unref(daemon->catalogue);
 	memory_deinit(&daemon->cancelled);
 	memory_deinit(&daemon->finished);
+	memory_deinit(&daemon->acknowledged);
 	instance_stop(&daemon->instance);
 }
 

@@ -75,12 +75,14 @@ struct daemon {
 	sd_event_source *reconnect_source, *deadline_source;
 	uint64_t consumer_since_us;
 	bool was_ready, publisher_up, stopping;
-	int status; /* exit status */
+	size_t n_ending; /* tasks that were here when the time for finishing was last looked at */
+	int status;      /* exit status */
 
 	struct job *jobs_by_id, *jobs_by_token;
 	uint64_t last_token;
-	struct memory cancelled; /* cancels that came before their request */
-	struct memory finished;  /* ids whose final response is safe */
+	struct memory cancelled;    /* cancels that came before their request */
+	struct memory finished;     /* ids whose final response is safe */
+	struct memory acknowledged; /* of those, what the broker was told on this connection */
 
 	struct job *asked; /* terarium: in the order in which their queues were asked */
 	struct job *by_cancellation;

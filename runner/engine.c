@@ -257,7 +257,6 @@ int engine_new(sd_event *loop, const struct engine_options *options,
 		.loop = sd_event_ref(loop),
 		.options = *options,
 		.front = *front,
-		.grace_max_us = UINT64_MAX,
 		.inotify_fd = -1,
 		.null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC),
 	};
@@ -405,25 +404,12 @@ bool engine_stop(struct engine *engine, struct task *task, enum cause cause)
 	return true;
 }
 
-/* One that is being stopped already gets no more time than the others. */
-static void task_bound_grace(struct task *task)
-{
-	uint64_t now = clock_now_us();
-	if (task->grace_until_us <= now || task->grace_until_us - now <= task->engine->grace_max_us)
-		return;
-	task->grace_until_us = now + task->engine->grace_max_us;
-	task_set_timer(task, task->grace_until_us);
-}
-
-void engine_stop_all(struct engine *engine, enum cause cause, bool at_once, uint64_t grace_max_us)
+void engine_stop_all(struct engine *engine, enum cause cause, bool at_once)
 {
 	struct task *task, *tmp;
-	engine->grace_max_us = grace_max_us;
 	HASH_ITER (hh_id, engine->by_id, task, tmp) {
 		if (task->state == TASK_WAITING || task->state == TASK_RUNNING)
 			task->cause = cause;
-		else if (task->state == TASK_STOPPING)
-			task_bound_grace(task);
 		task_dispatch(task, at_once ? TASK_ON_KILL : TASK_ON_STOP);
 	}
 }

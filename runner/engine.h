@@ -42,6 +42,7 @@ struct engine_options {
 	const char *instance;        /* unique to this run of the runner; kept */
 	pid_t guardian;              /* a child that is no task; 0: none */
 	bool any_done;               /* terarium: any member "done" ends the progress */
+	bool pauses_text; /* stdout and stderr are paused with the relay, until a task is ended */
 };
 
 int engine_new(sd_event *loop, const struct engine_options *options,
@@ -60,8 +61,8 @@ size_t engine_count(const struct engine *engine);
 
 /* Ends it for @cause (cancelled, shutting down): false when it is too late for that. */
 bool engine_stop(struct engine *engine, struct task *task, enum cause cause);
-/* All of them; @at_once: without grace. @grace_max_us bounds the grace that each would have. */
-void engine_stop_all(struct engine *engine, enum cause cause, bool at_once, uint64_t grace_max_us);
+/* All of them; @at_once: without grace, also those that are being ended already. */
+void engine_stop_all(struct engine *engine, enum cause cause, bool at_once);
 /* Ends those that have not started yet. */
 void engine_stop_waiting(struct engine *engine, enum cause cause);
 /* While paused no progress is read: a fast program is slowed by its own pipe. */

@@ -342,11 +342,12 @@ static int do_check(struct task *task)
 static int do_terminate(struct task *task)
 {
 	const struct engine *engine = task->engine;
-	uint64_t grace = least(engine->options.config->limits.grace_us, engine->grace_max_us);
-	task->grace_until_us = clock_now_us() + grace;
+	/* The same whatever the cause: the program was told it when it started. */
+	task->grace_until_us = clock_now_us() + engine->options.config->limits.grace_us;
 	task_set_timer(task, task->grace_until_us);
 	if (task->cause == CAUSE_CANCELLED)
 		engine->front.on_cancelling(engine->front.userdata, task);
+	task_pause_relay(task, engine->relay_paused);
 	tree_signal_group(task->pid, SIGTERM);
 	/* A stopped process would not see it. */
 	tree_signal_group(task->pid, SIGCONT);

@@ -409,7 +409,12 @@ void task_unlisten(struct task *task)
 
 void task_pause_relay(struct task *task, bool paused)
 {
-	if (task->sources[PIPE_PROGRESS])
-		sd_event_source_set_enabled(
-			task->sources[PIPE_PROGRESS], paused ? SD_EVENT_OFF : SD_EVENT_ON);
+	for (int end = PIPE_PROGRESS; end < PIPE_ENDS; end++) {
+		/* Of a task that is being ended the text is read: its end must be seen. */
+		bool waits =
+			end == PIPE_PROGRESS || (task->engine->options.pauses_text && !task->cause);
+		if (task->sources[end])
+			sd_event_source_set_enabled(
+				task->sources[end], paused && waits ? SD_EVENT_OFF : SD_EVENT_ON);
+	}
 }

@@ -36,7 +36,6 @@ struct engine {
 	uint64_t last_serial;
 	bool relay_paused;
 	bool had_large; /* an input or output that shows in our own peak memory */
-	uint64_t grace_max_us;
 	int null_fd;
 	int inotify_fd; /* -1: none to be had, opens are polled for */
 	sd_event_source *child_source, *inotify_source, *poll_source, *kick_source, *memory_source;

@@ -4,6 +4,7 @@
 /*
  * `taskrunner exec`: one program through the engine, without a broker, for people who write tasks.
  * Progress, messages and the program's own stdout and stderr go to stderr, the output to stdout.
+ * A reader of stderr that is slow slows the program; one that is gone ends it.
  */
 
 #include "runner/config.h"
@@ -13,12 +14,13 @@ struct exec_options {
 	const char *program;    /* a name from the catalogue or PATH, or a path */
 	const char *input_file; /* NULL: no input; "-": stdin */
 	char *const *arguments; /* NULL-terminated, put before the pipe arguments */
-	const char *id;         /* NULL: one is made */
+	const char *id;         /* a valid one; NULL: "exec" */
 	uint64_t timeout_us;    /* 0: none */
-	enum pipe_arguments pipe_arguments;
+	const enum pipe_arguments *pipe_arguments; /* NULL: as configured */
 };
 
-/* Exit statuses of its own; else that of the program, or 128 + the signal that ended it. */
+/* Exit statuses of its own. A program that ended by itself passes its own on, or 128 + the signal
+ * that ended it. */
 enum {
 	EXEC_FAILED = 1,
 	EXEC_USAGE = 2,

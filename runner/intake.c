@@ -89,16 +89,19 @@ struct job *job_by_token(struct daemon *daemon, uint64_t token)
 	return job;
 }
 
-static void settle(struct job *job, int (*how)(struct job *))
+/* True if the broker was told. */
+static bool settle(struct job *job, int (*how)(struct job *))
 {
 	struct daemon *daemon = job->daemon;
 	/* A delivery of a connection that is gone has been given back by its end. */
 	if (!daemon->consumer || job->connection != daemon->connection)
-		return;
-	if (how(job) < 0)
+		return false;
+	if (how(job) < 0) {
 		daemon_consumer_lost(daemon, "a delivery could not be settled");
-	else
-		daemon_pump_soon(daemon);
+		return false;
+	}
+	daemon_pump_soon(daemon);
+	return true;
 }
 
 static int ack(struct job *job)
@@ -115,7 +118,8 @@ void job_acknowledge(struct job *job)
 {
 	if (job->id && memory_add(&job->daemon->finished, job->id) < 0)
 		log_warn("task.not-remembered", LOG_S("task", job->id));
-	settle(job, ack);
+	if (settle(job, ack) && job->id)
+		memory_add(&job->daemon->acknowledged, job->id);
 	job_free(job);
 }
 
@@ -139,7 +143,7 @@ static int find_route(
 		int r = copy(&job->exchange, job->daemon->config->responses.name);
 		return r < 0 ? r : copy(&job->key, request->routing_key);
 	}
-	if (!reply_to)
+	if (!reply_to || !*reply_to)
 		return 0;
 	int r = copy(&job->exchange, "");
 	return r < 0 ? r : copy(&job->key, reply_to);
@@ -157,26 +161,41 @@ static int name_job(struct job *job, const char *id)
 	return 0;
 }
 
-/* The same id again. A new request whose forerunner is over but for the broker's word is another
- * task. What came back from a connection that was lost is ours still: the job takes the new
- * delivery in place of the old. Anything else is a copy, which the first one answers for. */
+static void adopt(struct job *job, uint16_t channel, const struct mq_delivery *delivery)
+{
+	log_notice("request.adopted", LOG_S("task", job->id));
+	job->connection = job->daemon->connection;
+	job->channel = channel;
+	job->tag = delivery->tag;
+}
+
+/* Its final response is safe, but the acknowledgement was lost with the connection that it went out
+ * on. What was acknowledged on this connection does not come again on it: then this is another
+ * request of the same id, which somebody gave back, and which must not be lost. */
+static bool was_answered(struct daemon *daemon, const char *id, const struct mq_delivery *delivery)
+{
+	return delivery->redelivered && memory_has(&daemon->finished, id) &&
+	       !memory_has(&daemon->acknowledged, id);
+}
+
+/* The same id again. What came back from a connection that was lost is ours still: the job takes
+ * the new delivery in place of the old. A request whose forerunner is over but for the broker's
+ * word is another task. Anything else is a copy, which the first one answers for. */
 static bool is_known(
 	struct daemon *daemon, const char *id, uint16_t channel, const struct mq_delivery *delivery)
 {
 	struct job *job;
 	HASH_FIND(hh_id, daemon->jobs_by_id, id, strlen(id), job);
-	if (job && job->is_over && !delivery->redelivered) {
+	if (job && job->connection != daemon->connection &&
+		(delivery->redelivered || !job->is_over)) {
+		adopt(job, channel, delivery);
+		return true;
+	}
+	if (job && job->is_over) {
 		unlist(job);
 		return false;
 	}
-	if (job && job->connection != daemon->connection) {
-		log_notice("request.adopted", LOG_S("task", id));
-		job->connection = daemon->connection;
-		job->channel = channel;
-		job->tag = delivery->tag;
-		return true;
-	}
-	if (!job && !(delivery->redelivered && memory_has(&daemon->finished, id)))
+	if (!job && !was_answered(daemon, id, delivery))
 		return false;
 	log_notice("request.duplicate", LOG_S("task", id),
 		LOG_S("proceeding", job ? "the first one is running" : "it was answered before"));
@@ -225,19 +244,42 @@ static void accept_request(struct job *job, struct request *request)
 		intake_submit(job);
 }
 
-static void refuse_request(struct job *job, const struct request *request, int outcome,
+/* Whoever left an address is answered there, even if nothing else could be read. */
+static void refuse_request(struct job *job, struct request *request, int outcome,
 	struct mq_delivery *delivery, const char *why)
 {
-	if (request->id && job->exchange)
-		replies_refuse(job, request,
-			outcome == REQUEST_TOO_LARGE ? CAUSE_REFUSED : CAUSE_PROTOCOL_ERROR, why);
-	else
+	if (!job->exchange) {
 		replies_dead_letter(job, delivery, why);
+		return;
+	}
+	/* Without an id the requester knows the answer by what he gave to the message. */
+	if (!job->id && !job->correlation_id)
+		copy(&job->correlation_id, delivery->properties.message_id);
+	/* However long the id is, the answer must fit into a message. */
+	if (request->id && strlen(request->id) > ID_MAX)
+		request->id[0] = '\0';
+	replies_refuse(job, request,
+		outcome == REQUEST_TOO_LARGE ? CAUSE_REFUSED : CAUSE_PROTOCOL_ERROR, why);
 }
 
 static bool has_usable_id(const struct request *request)
 {
 	return request->id && id_is_valid(slice_of(request->id));
+}
+
+/* As request_decode. An address can lead back to where requests come from: a response that were
+ * taken for one would be answered, and so on without end. */
+static int read_request(const struct daemon *daemon, const struct mq_delivery *delivery,
+	struct request *ret, struct error *err)
+{
+	const struct request_limits limits = { .input_max = daemon->config->limits.input };
+	const char *content_type = delivery->properties.content_type;
+	if (!mq_properties_header(&delivery->properties, HEADER_SEQUENCE))
+		return request_decode(buf_slice(&delivery->body), content_type, &limits, ret, err);
+	ret->encoding = wire_detect(content_type, buf_slice(&delivery->body));
+	error_set(err, -ELOOP,
+		"it is a response and not a request: the address that it was sent to leads here");
+	return REQUEST_MALFORMED;
 }
 
 static void cleanup_request(struct request *request)
@@ -248,11 +290,9 @@ static void cleanup_request(struct request *request)
 void intake_delivery(struct daemon *daemon, uint16_t channel, struct mq_delivery *delivery)
 {
 	cleanup_with(cleanup_request) struct request request = { 0 };
-	const struct request_limits limits = { .input_max = daemon->config->limits.input };
 	struct error err = { 0 };
 
-	int r = request_decode(buf_slice(&delivery->body), delivery->properties.content_type,
-		&limits, &request, &err);
+	int r = read_request(daemon, delivery, &request, &err);
 	bool usable = has_usable_id(&request);
 	if (usable && is_known(daemon, request.id, channel, delivery))
 		return;

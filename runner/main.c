@@ -19,11 +19,13 @@
 #include "runner/daemon.h"
 #include "runner/exec.h"
 #include "runner/signals.h"
+#include "wire/wire.h"
 
-#define STATUS_USAGE 2
+/* The command, and what points to its help. */
+#define EXEC "exec"
 
 static const char help[] =
-	"Usage: taskrunner --config FILE\n"
+	"Usage: taskrunner [--config FILE] [--check-config] [--print-config]\n"
 	"       taskrunner exec PROGRAM [OPTIONS] [-- ARGS...]\n"
 	"\n"
 	"Takes requests from RabbitMQ, runs the program that each names as a process with\n"
@@ -44,44 +46,82 @@ static const char help[] =
 static const char exec_help[] =
 	"Usage: taskrunner exec PROGRAM [OPTIONS] [-- ARGS...]\n"
 	"\n"
-	"Runs PROGRAM (a path, a name in PATH, or a name from the catalogue of --config) as a "
-	"task,\n"
-	"without a broker. Progress and the program's messages go to stderr, its output to "
-	"stdout.\n"
+	"Runs PROGRAM (a name from the catalogue of --config, a path, or a name in PATH) as a\n"
+	"task, without a broker: with its pipes, in a directory of its own. Its output goes to\n"
+	"stdout; its progress, and what it writes to stdout and stderr itself, to stderr.\n"
 	"\n"
 	"  -c, --config FILE         take limits and catalogue from here\n"
 	"  -i, --input FILE          what the program reads; - is stdin; default: nothing\n"
 	"  -t, --timeout TIME        end it after, for example, 90s or 5m\n"
 	"      --id ID               the task's id; default: exec\n"
-	"      --pipe-arguments HOW  hyphens (default), underscores or none\n"
+	"      --pipe-arguments HOW  hyphens, underscores, none; default: as configured\n"
 	"  -h, --help                this text\n"
 	"\n"
-	"Exit status: that of the program, 128 + signal if one ended it; 124 timed out or silent,\n"
-	"126 cannot be executed, 127 not found, 130 cancelled (Ctrl-C; twice: at once),\n"
-	"1 failed otherwise, 2 for a bad command line.\n";
+	"Exit status: that of a program that ended by itself, 128 + signal if one ended it;\n"
+	"124 timed out or silent, 126 cannot be executed, 127 not found, 130 cancelled (Ctrl-C;\n"
+	"twice: at once), 1 failed otherwise, 2 for a bad command line or configuration.\n";
 
-static int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int usage_error(const char *command, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
-static int usage_error(const char *format, ...)
+/* @command: EXEC, or "" for the daemon. */
+static int usage_error(const char *command, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
 	fputs("taskrunner: ", stderr);
 	vfprintf(stderr, format, args);
 	va_end(args);
-	fputs("\nTry 'taskrunner --help'.\n", stderr);
-	return STATUS_USAGE;
+	fprintf(stderr, "\nTry 'taskrunner %s%s--help'.\n", command, command[0] ? " " : "");
+	return EXEC_USAGE;
 }
 
-/* Descriptors 0 to 2 exist from here on, so that none of ours can end up there. */
+static bool is_short_for_several(const struct option *options, const char *word)
+{
+	size_t len = strcspn(word, "=");
+	unsigned n = 0;
+	for (; options->name; options++)
+		n += strncmp(options->name, word, len) == 0;
+	return n > 1;
+}
+
+/* After getopt_long (its letters beginning with ":") gave '?' or ':'. Options without a letter have
+ * a value above 255. */
+static int option_error(const char *command, int c, const struct option *options, char *const *argv)
+{
+	const char *hint = command[0] ? "; arguments of the program stand after --" : "";
+	const char *word = argv[optind - 1];
+	const struct option *known = options;
+	while (known->name && known->val != optopt)
+		known++;
+	if (c == ':')
+		return usage_error(command, "--%s needs a value", known->name ? known->name : "?");
+	if (known->name)
+		return usage_error(command, "--%s takes no value", known->name);
+	if (optopt)
+		return usage_error(command, "there is no option -%c%s", optopt, hint);
+	if (strncmp(word, "--", 2) == 0 && is_short_for_several(options, word + 2))
+		return usage_error(command, "%s is short for several options", word);
+	return usage_error(command, "there is no option %s%s", word, hint);
+}
+
+/* Descriptors 0 to 2 exist from here on, so that none of ours can end up there. What stands in for
+ * one that was closed cannot be read or written: that stays an error. */
 static void open_standard_descriptors(void)
 {
-	int fd;
-	do
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null",
+				(fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
+/* What was lost on stdout must not look like success. */
+static int flush(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fputs("taskrunner: cannot write to stdout\n", stderr);
+	return status == 0 ? EXEC_FAILED : status;
 }
 
 static int read_config(const char *file, struct config *ret)
@@ -90,20 +130,55 @@ static int read_config(const char *file, struct config *ret)
 	if (config_read(file, ret, &err) == 0)
 		return 0;
 	fprintf(stderr, "taskrunner: %s\n", err.text);
-	return STATUS_USAGE;
+	return EXEC_USAGE;
 }
 
 /* ---- taskrunner exec ---- */
 
-static int parse_pipe_arguments(const char *text, enum pipe_arguments *ret)
+static int take_pipe_arguments(const char *text, struct exec_options *ret)
 {
-	static const char *const names[] = { "hyphens", "underscores", "none" };
-	for (int i = 0; i < 3; i++)
-		if (strcmp(text, names[i]) == 0) {
-			*ret = (enum pipe_arguments)i;
+	static const struct {
+		const char *name;
+		enum pipe_arguments value;
+	} known[] = {
+		{ "hyphens", PIPE_ARGUMENTS_HYPHENS },
+		{ "underscores", PIPE_ARGUMENTS_UNDERSCORES },
+		{ "none", PIPE_ARGUMENTS_NONE },
+	};
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (strcmp(text, known[i].name) == 0) {
+			ret->pipe_arguments = &known[i].value;
 			return 0;
 		}
-	return -EINVAL;
+	return usage_error(
+		EXEC, "--pipe-arguments: '%s' is not one of hyphens, underscores, none", text);
+}
+
+static int take_id(const char *text, struct exec_options *ret)
+{
+	ret->id = text;
+	if (id_is_valid(slice_of(text)))
+		return 0;
+	return usage_error(EXEC, "--id: 1 to %d bytes without '/', and not '.' or '..'", ID_MAX);
+}
+
+static int take_timeout(const char *text, struct exec_options *ret)
+{
+	if (parse_duration(text, &ret->timeout_us) == 0 && ret->timeout_us >= 1000)
+		return 0;
+	return usage_error(EXEC, "--timeout: '%s' is not a duration such as 90s, 5m or 1.5h", text);
+}
+
+/* The one word that stands before "--". */
+static int take_program(int n, char **words, struct exec_options *ret)
+{
+	if (n == 0 || !words[0][0])
+		return usage_error(EXEC, "which program? Its name is missing");
+	if (n > 1)
+		return usage_error(EXEC,
+			"'%s' is too much; arguments of the program stand after --", words[1]);
+	ret->program = words[0];
+	return 0;
 }
 
 static int parse_exec(int argc, char **argv, struct exec_options *ret, const char **ret_config)
@@ -118,12 +193,13 @@ static int parse_exec(int argc, char **argv, struct exec_options *ret, const cha
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	int option, end = 1;
+	int option, status = 0, end = 1;
 	/* What stands after "--" is for the program. */
 	while (end < argc && strcmp(argv[end], "--") != 0)
 		end++;
 	ret->arguments = end < argc ? argv + end + 1 : NULL;
-	while ((option = getopt_long(end, argv, "c:i:t:h", options, NULL)) != -1) {
+	opterr = 0; /* we say it ourselves */
+	while (status == 0 && (option = getopt_long(end, argv, ":c:i:t:h", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			*ret_config = optarg;
@@ -132,35 +208,22 @@ static int parse_exec(int argc, char **argv, struct exec_options *ret, const cha
 			ret->input_file = optarg;
 			break;
 		case 't':
-			if (parse_duration(optarg, &ret->timeout_us) < 0 || ret->timeout_us < 1000)
-				return usage_error(
-					"--timeout: '%s' is no time like 90s or 5m", optarg);
+			status = take_timeout(optarg, ret);
 			break;
 		case OPTION_ID:
-			ret->id = optarg;
+			status = take_id(optarg, ret);
 			break;
 		case OPTION_PIPE_ARGUMENTS:
-			if (parse_pipe_arguments(optarg, &ret->pipe_arguments) < 0)
-				return usage_error("--pipe-arguments: '%s' is not one of hyphens, "
-						   "underscores, none",
-					optarg);
+			status = take_pipe_arguments(optarg, ret);
 			break;
 		case 'h':
 			fputs(exec_help, stdout);
 			return -1;
 		default:
-			fputs("Try 'taskrunner exec --help'.\n", stderr);
-			return STATUS_USAGE;
+			return option_error(EXEC, option, options, argv);
 		}
 	}
-	if (optind >= end)
-		return usage_error("exec: which program? 'taskrunner exec PROGRAM'");
-	if (optind + 1 < end)
-		return usage_error(
-			"exec: '%s' is too much; arguments of the program stand after --",
-			argv[optind + 1]);
-	ret->program = argv[optind];
-	return 0;
+	return status ? status : take_program(end - optind, argv + optind, ret);
 }
 
 static int main_exec(int argc, char **argv)
@@ -200,7 +263,8 @@ static int parse_main(int argc, char **argv, struct arguments *ret)
 		{ 0 },
 	};
 	int option;
-	while ((option = getopt_long(argc, argv, "+c:hV", options, NULL)) != -1) {
+	opterr = 0; /* we say it ourselves */
+	while ((option = getopt_long(argc, argv, "+:c:hV", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			ret->config_file = optarg;
@@ -218,12 +282,13 @@ static int parse_main(int argc, char **argv, struct arguments *ret)
 			puts("taskrunner " TASKRUNNER_VERSION);
 			return 0;
 		default:
-			fputs("Try 'taskrunner --help'.\n", stderr);
-			return STATUS_USAGE;
+			return option_error("", option, options, argv);
 		}
 	}
+	if (optind < argc && strcmp(argv[optind], EXEC) == 0)
+		return usage_error(EXEC, "exec comes first: taskrunner exec PROGRAM --config FILE");
 	if (optind < argc)
-		return usage_error("'%s' is no command and no option", argv[optind]);
+		return usage_error("", "'%s' is no command and no option", argv[optind]);
 	return -1;
 }
 
@@ -250,7 +315,7 @@ int main(int argc, char **argv)
 {
 	open_standard_descriptors();
 	signals_prepare();
-	if (argc > 1 && strcmp(argv[1], "exec") == 0)
-		return main_exec(argc - 1, argv + 1);
-	return main_daemon(argc, argv);
+	if (argc > 1 && strcmp(argv[1], EXEC) == 0)
+		return flush(main_exec(argc - 1, argv + 1));
+	return flush(main_daemon(argc, argv));
 }

@@ -50,7 +50,7 @@ static int encode(const struct request *request, const struct reply *reply, stru
 	const struct response response = {
 		.encoding = request->encoding,
 		.status = reply->status,
-		.id = slice_of(request->id),
+		.id = slice_of(request->id ? request->id : ""),
 		.script = slice_of(request->script ? request->script : ""),
 		.output = reply->output,
 		.additional_properties = slice_if(&request->additional_properties),
@@ -306,13 +306,22 @@ static void send_reply(struct job *job, const struct request *request, const str
 static void log_final(
 	const struct job *job, const struct request *request, const struct outcome *outcome)
 {
-	log_at(outcome->status == STATUS_FAILED ? LOG_NOTICE : LOG_INFO, "task.finished",
-		LOG_S("task", job->id), LOG_S("program", request->script),
-		LOG_S("status", status_name(outcome->status)),
-		LOG_S("cause", cause_name(outcome->cause)),
-		LOG_I("wall_ms", (int64_t)outcome->wall_us / 1000),
-		LOG_I("cpu_ms", (int64_t)outcome->cpu_us / 1000),
-		LOG_I("peak_memory", (int64_t)outcome->peak_memory), LOG_S("text", outcome->text));
+	enum log_level level = outcome->status == STATUS_FAILED ? LOG_NOTICE : LOG_INFO;
+	struct log_field fields[8];
+	size_t n = 0;
+	if (!log_wants(level))
+		return;
+	fields[n++] = LOG_S("task", job->id);
+	fields[n++] = LOG_S("program", request->script);
+	fields[n++] = LOG_S("status", status_name(outcome->status));
+	if (outcome->cause)
+		fields[n++] = LOG_S("cause", cause_name(outcome->cause));
+	fields[n++] = LOG_I("wall_ms", (int64_t)outcome->wall_us / 1000);
+	fields[n++] = LOG_I("cpu_ms", (int64_t)outcome->cpu_us / 1000);
+	fields[n++] = LOG_I("peak_memory", (int64_t)outcome->peak_memory);
+	if (outcome->text[0])
+		fields[n++] = LOG_S("text", outcome->text);
+	log_write(level, "task.finished", fields, n);
 }
 
 static void send_final(struct job *job, const struct request *request,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,23 @@
 #include "taskclient/internal.h"
 
 #define AGAIN_US 2000000
+
+/* No id of a task holds a slash: an answer that comes late is not taken for a response. */
+#define TOKEN_PREFIX "cancel/"
+
+static int make_token(char ret_token[TOKEN_SIZE])
+{
+	char unique[ID_MAX + 1];
+	int r = taskclient_make_id(unique);
+
+	snprintf(ret_token, TOKEN_SIZE, TOKEN_PREFIX "%s", r < 0 ? "" : unique);
+	return r;
+}
+
+bool cancel_is_token(const char *text)
+{
+	return text && strncmp(text, TOKEN_PREFIX, strlen(TOKEN_PREFIX)) == 0;
+}
 
 struct cancel *cancel_by_token(struct taskclient *c, const char *token)
 {
@@ -106,7 +124,7 @@ int taskclient_cancel(struct taskclient *c, const char *id, unsigned patience_ms
 	cancel->deadline_us = now + patience_ms * 1000ull;
 	cancel->next = c->cancels;
 	c->cancels = cancel;
-	r = taskclient_make_id(cancel->token);
+	r = make_token(cancel->token);
 	if (r == 0)
 		r = reopen(c);
 	if (r == 0)

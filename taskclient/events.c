@@ -175,7 +175,10 @@ static int on_delivery(
 {
 	struct cancel *cancel = cancel_by_token(c, d->properties.correlation_id);
 
-	return cancel ? on_answer(c, cancel, d, ret) : on_response(c, d, ret);
+	if (cancel)
+		return on_answer(c, cancel, d, ret);
+	/* To a cancel that was repeated, and is answered already: nobody's any more. */
+	return cancel_is_token(d->properties.correlation_id) ? NOTHING : on_response(c, d, ret);
 }
 
 /* ---- what the server says ---- */

@@ -20,11 +20,13 @@ struct submission {
 	int64_t attempt, sequence; /* of the last response */
 };
 
+#define TOKEN_SIZE (ID_MAX + 16)
+
 /* A cancel that was not answered yet. */
 struct cancel {
 	struct cancel *next;
 	char id[ID_MAX + 1];
-	char token[ID_MAX + 1]; /* tells its answer from responses */
+	char token[TOKEN_SIZE]; /* tells its answer from responses */
 	uint64_t again_us, deadline_us;
 };
 
@@ -60,6 +62,8 @@ void submission_on_returned(struct taskclient *c, const struct mq_event *event);
 int submission_on_closed(struct taskclient *c, const struct mq_event *event);
 
 /* control.c */
+/* Whether it is one of ours, of now or before. */
+bool cancel_is_token(const char *text);
 struct cancel *cancel_by_token(struct taskclient *c, const char *token);
 void cancel_remove(struct taskclient *c, struct cancel *cancel);
 /* The task has ended: nothing is asked any more. */

@@ -3,22 +3,33 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "common/clock.h"
+#include "common/text.h"
 #include "taskctl/taskctl.h"
 #include "wire/progress.h"
 
 #define FRAME_US    50000 /* drawn at most this often */
 #define MESSAGE_MAX 500
 #define BAR_CELLS   24
+#define BAR_COLUMNS (BAR_CELLS + 8) /* "[…] 100% " */
 #define ERASE_LINE  "\r\033[K"
+
+static bool can_draw(void)
+{
+	const char *terminal = getenv("TERM");
+
+	return isatty(STDERR_FILENO) == 1 && terminal && *terminal && strcmp(terminal, "dumb") != 0;
+}
 
 void bar_init(struct bar *bar, bool quiet)
 {
-	*bar = (struct bar){ .quiet = quiet, .is_terminal = isatty(STDERR_FILENO) == 1 };
+	*bar = (struct bar){ .quiet = quiet, .is_terminal = can_draw() };
 }
 
 void bar_deinit(struct bar *bar)
@@ -31,22 +42,31 @@ static size_t terminal_width(void)
 {
 	struct winsize size;
 
-	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 20)
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
 		return 80;
 	return size.ws_col;
 }
 
-/* Bytes of the first @n characters of UTF-8 text. */
-static size_t prefix_len(struct slice text, size_t n)
+/* Bytes at the beginning of @text that take at most @columns: a character may take none, one or
+ * two. wcwidth knows by the locale, which main has set. */
+static size_t prefix_len(struct slice text, size_t columns)
 {
+	mbstate_t state = { 0 };
 	size_t len = 0;
 
 	while (len < text.len) {
-		bool begins = ((unsigned char)text.data[len] & 0xC0) != 0x80;
+		wchar_t character;
+		size_t n = mbrtowc(&character, text.data + len, text.len - len, &state);
+		int width;
 
-		if (begins && n-- == 0)
+		if (n == 0 || n > text.len - len) /* never in clean text */
 			break;
-		len++;
+		width = wcwidth(character);
+		width = width < 0 ? 1 : width;
+		if ((size_t)width > columns)
+			break;
+		columns -= (size_t)width;
+		len += n;
 	}
 	return len;
 }
@@ -59,20 +79,22 @@ static void append_bar(const struct bar *bar, struct buf *out)
 	for (int i = 0; i < BAR_CELLS; i++)
 		cells[i] = i < full ? '#' : '.';
 	cells[BAR_CELLS] = '\0';
-	(void)buf_printf(out, "[%s] %3d%% ", cells, (int)(bar->fraction * 100));
+	(void)buf_printf(out, "[%s] %3d%% ", cells, progress_percent(bar->fraction));
 }
 
+/* A line that is one column too long would begin a new one each time it is drawn. */
 static void draw(struct bar *bar)
 {
 	struct buf line = { 0 };
-	size_t room, width = terminal_width() - 1;
+	size_t room = terminal_width() - 1, len;
 
 	(void)buf_append_text(&line, ERASE_LINE);
-	if (bar->has_fraction)
+	if (bar->has_fraction && room >= BAR_COLUMNS) {
 		append_bar(bar, &line);
-	room = line.len - strlen(ERASE_LINE);
-	room = room < width ? width - room : 0;
-	(void)buf_append(&line, bar->message.data, prefix_len(buf_slice(&bar->message), room));
+		room -= BAR_COLUMNS;
+	}
+	len = prefix_len(buf_slice(&bar->message), room);
+	(void)buf_append(&line, bar->message.data, len);
 	(void)write_all(STDERR_FILENO, buf_slice(&line));
 	buf_deinit(&line);
 	bar->is_drawn = true;
@@ -101,50 +123,42 @@ void bar_hide(struct bar *bar)
 	bar->is_dirty = true;
 }
 
-static void write_line(const struct bar *bar)
+static void write_line(struct slice record)
 {
 	struct buf line = { 0 };
 
-	(void)buf_append_text(&line, "progress");
-	if (bar->has_fraction)
-		(void)buf_printf(&line, " %d%%", (int)(bar->fraction * 100));
-	if (bar->message.len > 0)
-		(void)buf_append_text(&line, " ");
-	(void)buf_append(&line, bar->message.data, bar->message.len);
-	(void)buf_append_text(&line, "\n");
+	(void)progress_append_line(&line, record, MESSAGE_MAX);
 	(void)write_all(STDERR_FILENO, buf_slice(&line));
 	buf_deinit(&line);
 }
 
-static void show(struct bar *bar)
+/* The bar stays where it was if a record says nothing of it, and so does the message. */
+static void take_report(struct bar *bar, const struct progress_report *report, struct slice record)
 {
-	if (bar->is_terminal)
-		bar->is_dirty = true;
-	else
-		write_line(bar);
+	if (report->has_fraction) {
+		bar->has_fraction = true;
+		bar->fraction = report->fraction;
+	}
+	if (report->message || !report->has_fraction)
+		buf_clear(&bar->message);
+	if (report->message)
+		(void)text_append_clean(&bar->message, slice_of(report->message), MESSAGE_MAX);
+	else if (!report->has_fraction)
+		(void)progress_append_record(&bar->message, record, MESSAGE_MAX);
+	bar->is_dirty = true;
 }
 
 void bar_record(struct bar *bar, struct slice record)
 {
 	struct progress_report report = { 0 };
 
-	if (bar->quiet || progress_report_decode(record, &report) < 0)
+	if (bar->quiet)
 		return;
-	/* On a terminal the bar stays where it was if a record says nothing of it. */
-	if (report.has_fraction || !bar->is_terminal) {
-		bar->has_fraction = report.has_fraction;
-		bar->fraction = report.fraction;
-	}
-	if (report.message || !report.has_fraction) {
-		struct slice text = report.message ? slice_of(report.message) : record;
-
-		buf_clear(&bar->message);
-		append_clean(&bar->message, text, MESSAGE_MAX);
-	} else if (!bar->is_terminal) {
-		buf_clear(&bar->message);
-	}
+	if (!bar->is_terminal)
+		write_line(record);
+	else if (progress_report_decode(record, &report) == 0)
+		take_report(bar, &report, record);
 	progress_report_deinit(&report);
-	show(bar);
 }
 
 void bar_text(struct bar *bar, const char *text)
@@ -152,6 +166,6 @@ void bar_text(struct bar *bar, const char *text)
 	if (bar->quiet || !bar->is_terminal)
 		return;
 	buf_clear(&bar->message);
-	append_clean(&bar->message, slice_of(text), MESSAGE_MAX);
-	show(bar);
+	(void)text_append_clean(&bar->message, slice_of(text), MESSAGE_MAX);
+	bar->is_dirty = true;
 }

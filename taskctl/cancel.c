@@ -1,28 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* taskctl cancel: one message to all runners for each task; the one that has it answers. */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "taskctl/taskctl.h"
 
-#define VERB "cancel"
+#define VERB       "cancel"
+#define RUNNER_MAX 300
 
+/* clang-format off */
 static const char help[] =
 	"usage: taskctl cancel [OPTIONS] ID…\n"
 	"\n"
 	"Asks the runner that has the task to end it, and waits until it has answered.\n"
 	"\n"
-	"  -w, --wait TIME         how long to wait for an answer, default 10s\n" BROKER_HELP
-	"  -h, --help\n"
+	"  -w, --wait TIME           how long to wait for an answer, default 10s\n"
+	BROKER_HELP
 	"\n"
-	"Exit status: 0 accepted, 1 the task had ended already, 2 usage, 3 broker trouble, 4 no "
-	"control\n"
-	"exchange, 5 nobody answered in time (runners that run now remember it for a day, so that "
-	"a\n"
-	"request still waiting in a queue will be answered CANCELLED).\n";
+	"Exit status: 0 accepted, 1 the task had ended already, 2 usage, 3 broker trouble,\n"
+	"4 no control exchange, 5 nobody answered in time (runners that run now remember\n"
+	"it for a day, so that a request still waiting in a queue will be answered\n"
+	"CANCELLED), 6 a file cannot be read, or stdout not written.\n";
+/* clang-format on */
 
 struct cancel_verb {
 	struct broker_options broker;
@@ -40,16 +42,25 @@ static void settle(struct cancel_verb *v, int status)
 		v->status = status;
 }
 
+static void print_answer(const char *id, const char *text, const char *runner)
+{
+	struct buf line = { 0 };
+
+	(void)buf_printf(&line, "%s: %s ", id, text);
+	(void)text_append_clean(&line, slice_of(runner ? runner : "a runner"), RUNNER_MAX);
+	printf("%.*s\n", (int)line.len, line.len > 0 ? line.data : "");
+	buf_deinit(&line);
+}
+
 static void on_answer(struct cancel_verb *v, const struct taskclient_event *event)
 {
 	const struct control_answer *a = &event->answer;
-	const char *runner = a->runner ? a->runner : "a runner";
 
 	if (a->result && strcmp(a->result, "accepted") == 0) {
-		printf("%s: accepted by %s\n", event->id, runner);
+		print_answer(event->id, "accepted by", a->runner);
 		settle(v, EXIT_DONE);
 	} else if (a->result && strcmp(a->result, "gone") == 0) {
-		printf("%s: has ended already, says %s\n", event->id, runner);
+		print_answer(event->id, "has ended already, says", a->runner);
 		settle(v, EXIT_TASK_FAILED);
 	} else {
 		say("%s: %s", event->id, a->error ? a->error : "an answer that says nothing");
@@ -84,6 +95,9 @@ static void handle(struct cancel_verb *v, const struct taskclient_event *event)
 		break;
 	case TASKCLIENT_NO_ANSWER:
 		on_no_answer(v, event);
+		break;
+	case TASKCLIENT_MALFORMED: /* the right one may still come */
+		say("%s: an answer that is not understood: %s", event->id, event->error.text);
 		break;
 	case TASKCLIENT_BLOCKED:
 		say("the broker takes no messages for now: %s", event->error.text);
@@ -150,23 +164,16 @@ static int check_ids(int n, char **ids)
 static int read_options(struct cancel_verb *v, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "broker", required_argument, NULL, 'b' },
-		{ "control", required_argument, NULL, 'c' },
-		{ "wait", required_argument, NULL, 'w' },
-		{ "help", no_argument, NULL, 'h' },
+		BROKER_OPTIONS,
+		TAKES_VALUE("wait", 'w'),
+		TAKES_NONE("help", 'h'),
 		{ 0 },
 	};
 	int c;
 
 	opterr = 0; /* we say it ourselves */
-	while ((c = getopt_long(argc, argv, "b:w:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":" BROKER_LETTERS "w:h", options, NULL)) != -1) {
 		switch (c) {
-		case 'b':
-			v->broker.broker = optarg;
-			break;
-		case 'c':
-			v->broker.control = optarg;
-			break;
 		case 'w':
 			if (read_duration(VERB, "--wait", optarg, &v->wait_ms) != 0)
 				return EXIT_USAGE;
@@ -175,8 +182,8 @@ static int read_options(struct cancel_verb *v, int argc, char **argv)
 			fputs(help, stdout);
 			return EXIT_DONE;
 		default:
-			return usage_error(VERB, "'%s' is not understood, or lacks its value",
-				argv[optind - 1]);
+			if (!take_broker_option(&v->broker, c))
+				return option_error(VERB, c, options, argv);
 		}
 	}
 	return check_ids(argc - optind, argv + optind) == 0 ? -1 : EXIT_USAGE;

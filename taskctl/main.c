@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* taskctl: asks runners for work from a terminal or a script. docs/man/taskctl.1.scd */
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +39,7 @@ static int flush(int status)
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN); /* a write tells it, too */
+	(void)setlocale(LC_CTYPE, "C.UTF-8");
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_USAGE;
@@ -53,5 +55,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
 		if (strcmp(argv[1], verbs[i].name) == 0)
 			return flush(verbs[i].run(argc - 1, argv + 1));
-	return usage_error("", "there is no verb '%s'", argv[1]);
+	return usage_error(
+		"", "there is no %s '%s'", argv[1][0] == '-' ? "option" : "verb", argv[1]);
 }

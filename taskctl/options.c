@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/cleanup.h"
 #include "common/parse.h"
+#include "common/text.h"
 #include "taskctl/taskctl.h"
-
-#define DEFAULT_BROKER "amqp://guest:guest@127.0.0.1:5672"
 
 static void say_args(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 
@@ -20,7 +16,10 @@ static void say_args(const char *format, va_list args)
 	struct buf line = { 0 };
 
 	vsnprintf(text, sizeof(text), format, args);
-	(void)buf_printf(&line, "taskctl: %s\n", text);
+	(void)buf_append_text(&line, "taskctl: ");
+	(void)text_append_clean(
+		&line, slice_of(text), sizeof(text)); /* brokers and runners speak here */
+	(void)buf_append_text(&line, "\n");
 	(void)write_all(STDERR_FILENO, buf_slice(&line));
 	buf_deinit(&line);
 }
@@ -57,39 +56,56 @@ int read_duration(const char *verb, const char *option, const char *text, uint64
 	return 0;
 }
 
-static int read_addresses(const struct broker_options *options, struct mq_options *ret)
+static const struct option *find_option(const struct option *options, int value)
 {
-	const char *from_environment = getenv("TASKCTL_BROKER");
-	const char *list = options->broker;
-	struct error err = { 0 };
-
-	if (!list)
-		list = from_environment && *from_environment ? from_environment : DEFAULT_BROKER;
-	if (mq_options_add_addresses(ret, list, &err) == 0)
-		return 0;
-	say("%s: %s", options->broker ? "--broker" : "TASKCTL_BROKER", err.text);
-	return EXIT_USAGE;
+	while (options->name && options->val != value)
+		options++;
+	return options->name ? options : NULL;
 }
 
-int open_client(const struct broker_options *options, struct taskclient **ret)
+static bool is_short_for_several(const struct option *options, const char *word, size_t len)
 {
-	cleanup_with(mq_options_deinit) struct mq_options connection;
-	struct error err = { 0 };
-	int r;
+	unsigned n = 0;
 
-	mq_options_init(&connection);
-	r = read_addresses(options, &connection);
-	if (r != 0)
-		return r;
-	if (mq_properties_set(&connection.connection_name, "taskctl") < 0)
-		return EXIT_LOCAL;
-	r = taskclient_open(&connection, options->control, ret, &err);
-	if (r == 0)
-		return 0;
-	say("no connection to the broker: %s", err.text);
-	if (r == -EACCES)
-		say("check user, password and vhost in --broker or TASKCTL_BROKER");
-	else if (!options->broker && !getenv("TASKCTL_BROKER"))
-		say("tell where it is with --broker URL or TASKCTL_BROKER=URL");
-	return EXIT_BROKER;
+	for (; options->name; options++)
+		n += strncmp(options->name, word, len) == 0;
+	return n > 1;
+}
+
+/* What follows '=' is not shown: it may be a secret. */
+int option_error(const char *verb, int c, const struct option *options, char *const *argv)
+{
+	const struct option *known = find_option(options, optopt);
+	const char *word = argv[optind - 1];
+	int len = (int)strcspn(word, "=");
+
+	if (c == ':')
+		return usage_error(verb, "--%s needs a value", known ? known->name : "?");
+	if (known)
+		return usage_error(verb, "--%s takes no value", known->name);
+	if (optopt)
+		return usage_error(verb, "there is no option -%c", optopt);
+	if (len > 2 && is_short_for_several(options, word + 2, (size_t)len - 2))
+		return usage_error(verb, "%.*s is short for several options", len, word);
+	return usage_error(verb, "there is no option %.*s", len, word);
+}
+
+bool take_broker_option(struct broker_options *options, int c)
+{
+	switch (c) {
+	case 'b':
+		options->broker = optarg;
+		return true;
+	case OPTION_BROKER_FILE:
+		options->broker_file = optarg;
+		return true;
+	case OPTION_PASSWORD_FILE:
+		options->password_file = optarg;
+		return true;
+	case OPTION_CONTROL:
+		options->control = optarg;
+		return true;
+	default:
+		return false;
+	}
 }

@@ -9,34 +9,6 @@
 
 #define REASON_MAX 2000
 
-void append_clean(struct buf *out, struct slice text, size_t max)
-{
-	struct buf valid = { 0 };
-	size_t len;
-
-	if (text_append_utf8(&valid, text) < 0) {
-		buf_deinit(&valid);
-		return;
-	}
-	len = valid.len;
-	/* Cut between characters. */
-	while (len > max || (len < valid.len && ((unsigned char)valid.data[len] & 0xC0) == 0x80))
-		len--;
-	for (size_t i = 0; i < len; i++) {
-		unsigned char byte = (unsigned char)valid.data[i];
-
-		/* Escape sequences begin with ESC, or in UTF-8 with U+0080..U+009F. */
-		if (byte < 0x20 || byte == 0x7F)
-			valid.data[i] = ' ';
-		else if (byte == 0xC2 && i + 1 < len && (unsigned char)valid.data[i + 1] < 0xA0)
-			valid.data[i] = valid.data[i + 1] = ' ';
-	}
-	(void)buf_append(out, valid.data, len);
-	if (len < valid.len)
-		(void)buf_append_text(out, "…");
-	buf_deinit(&valid);
-}
-
 static void append_time(struct buf *out, const char *what, int64_t ms)
 {
 	if (ms < 60000)
@@ -57,7 +29,7 @@ static void append_facts(struct buf *out, const struct taskclient_facts *f)
 		(void)buf_printf(out, "%sattempt %" PRId64, out->len > 0 ? ", " : "", f->attempt);
 	if (f->runner[0]) {
 		(void)buf_append_text(out, out->len > 0 ? ", on " : "on ");
-		append_clean(out, slice_of(f->runner), 100);
+		(void)text_append_clean(out, slice_of(f->runner), 100);
 	}
 }
 
@@ -75,17 +47,17 @@ static void tell(const struct taskclient_event *event, const char *became, struc
 {
 	struct buf text = { 0 }, facts = { 0 };
 
-	append_clean(&text, slice_of(event->id), ID_MAX);
+	(void)text_append_clean(&text, slice_of(event->id), ID_MAX);
 	(void)buf_printf(&text, " %s", became);
 	if (event->facts.cause != CAUSE_NONE && event->facts.cause != CAUSE_CANCELLED)
 		(void)buf_printf(&text, " (%s)", cause_name(event->facts.cause));
 	if (reason.len > 0) {
 		(void)buf_append_text(&text, ": ");
-		append_clean(&text, reason, REASON_MAX);
+		(void)text_append_clean(&text, reason, REASON_MAX);
 	}
 	if (event->facts.failure_kind[0]) {
 		(void)buf_append_text(&text, " [");
-		append_clean(&text, slice_of(event->facts.failure_kind), 64);
+		(void)text_append_clean(&text, slice_of(event->facts.failure_kind), 64);
 		(void)buf_append_text(&text, "]");
 	}
 	append_facts(&facts, &event->facts);

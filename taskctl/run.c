@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* taskctl run: submits a task and follows it to its end. */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,24 +19,28 @@
 #define CANCEL_PATIENCE_MS 10000
 #define GOING_ON           (-1)
 
+/* clang-format off */
 static const char help[] =
 	"usage: taskctl run [OPTIONS] PROGRAM\n"
 	"\n"
-	"Asks a runner to run PROGRAM, shows its progress, writes its output to stdout. Ctrl-C "
-	"cancels\n"
-	"the task and waits for its end; a second one stops waiting.\n"
+	"Asks a runner to run PROGRAM, shows its progress, writes its output to stdout.\n"
+	"Ctrl-C cancels the task and waits for its end; a second one stops waiting.\n"
 	"\n"
-	"  -i, --input FILE        what the program reads; - is stdin. Default: nothing\n"
-	"  -j, --json TEXT         the input itself, checked to be JSON\n"
-	"  -t, --timeout TIME      the longest run, such as 90s or 5m\n"
-	"      --queue NAME        the request queue; default " TASKCLIENT_QUEUE "\n"
-	"      --id ID             the task's id; default: a random UUID\n"
-	"      --encoding HOW      json (default) or msgpack\n"
-	"  -q, --quiet             neither progress nor notices\n" BROKER_HELP "  -h, --help\n"
+	"  -i, --input FILE          what the program reads; - is stdin. Default: nothing\n"
+	"  -j, --json TEXT           the input itself, checked to be JSON\n"
+	"  -t, --timeout TIME        the longest run, such as 90s or 5m\n"
+	"      --queue NAME          the request queue; default " TASKCLIENT_QUEUE "\n"
+	"      --id ID               the task's id; default: a random UUID\n"
+	"      --encoding HOW        json (default) or msgpack\n"
+	"  -q, --quiet               neither progress nor notices\n"
+	BROKER_HELP
 	"\n"
-	"Exit status: 0 success, 1 the task failed, 2 usage, 3 broker trouble, 4 no such queue or "
-	"request\n"
-	"refused, 5 timed out or silent, 6 input or output trouble here, 130 cancelled.\n";
+	"Exit status: 0 success, 1 the task failed, 2 usage, 3 broker trouble, 4 no such\n"
+	"queue or request refused, 5 timed out or silent, 6 a file cannot be read or the\n"
+	"output not be written here, 130 cancelled.\n";
+/* clang-format on */
+
+enum { OPTION_QUEUE = OPTION_OF_VERB, OPTION_ID, OPTION_ENCODING };
 
 struct run_verb {
 	struct broker_options broker;
@@ -66,7 +69,11 @@ static int read_json(struct run_verb *v)
 	enum json_outcome outcome = json_value_len(value, 0, &len);
 	struct slice rest = { value.data + len, value.len - len };
 
-	if (outcome != JSON_DONE || json_space_len(rest) != rest.len)
+	if (outcome == JSON_DONE)
+		len += json_space_len(rest);
+	if (outcome == JSON_BAD && space + len >= text.len)
+		return usage_error(VERB, "--json: this is no JSON: it ends too early");
+	if (outcome != JSON_DONE || space + len < text.len)
 		return usage_error(
 			VERB, "--json: this is no JSON from byte %zu on", space + len + 1);
 	return buf_append_text(&v->input, v->json) < 0 ? EXIT_LOCAL : 0;
@@ -110,12 +117,6 @@ static int take_id(struct run_verb *v, const char *id)
 static int take_option(struct run_verb *v, int c)
 {
 	switch (c) {
-	case 'b':
-		v->broker.broker = optarg;
-		return 0;
-	case 'c':
-		v->broker.control = optarg;
-		return 0;
 	case 'i':
 		v->input_file = optarg;
 		return 0;
@@ -124,18 +125,18 @@ static int take_option(struct run_verb *v, int c)
 		return 0;
 	case 't':
 		return read_duration(VERB, "--timeout", optarg, &v->request.timeout_ms);
-	case 'Q':
+	case OPTION_QUEUE:
 		v->request.queue = optarg;
 		return 0;
-	case 'I':
+	case OPTION_ID:
 		return take_id(v, optarg);
-	case 'e':
+	case OPTION_ENCODING:
 		return take_encoding(v, optarg);
 	case 'q':
 		v->quiet = true;
 		return 0;
 	default:
-		return EXIT_USAGE;
+		return take_broker_option(&v->broker, c) ? 0 : EXIT_USAGE;
 	}
 }
 
@@ -143,36 +144,37 @@ static int take_option(struct run_verb *v, int c)
 static int read_options(struct run_verb *v, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "broker", required_argument, NULL, 'b' },
-		{ "control", required_argument, NULL, 'c' },
-		{ "input", required_argument, NULL, 'i' },
-		{ "json", required_argument, NULL, 'j' },
-		{ "timeout", required_argument, NULL, 't' },
-		{ "queue", required_argument, NULL, 'Q' },
-		{ "id", required_argument, NULL, 'I' },
-		{ "encoding", required_argument, NULL, 'e' },
-		{ "quiet", no_argument, NULL, 'q' },
-		{ "help", no_argument, NULL, 'h' },
+		BROKER_OPTIONS,
+		TAKES_VALUE("input", 'i'),
+		TAKES_VALUE("json", 'j'),
+		TAKES_VALUE("timeout", 't'),
+		TAKES_VALUE("queue", OPTION_QUEUE),
+		TAKES_VALUE("id", OPTION_ID),
+		TAKES_VALUE("encoding", OPTION_ENCODING),
+		TAKES_NONE("quiet", 'q'),
+		TAKES_NONE("help", 'h'),
 		{ 0 },
 	};
 	int c, r;
 
 	opterr = 0; /* we say it ourselves */
-	while ((c = getopt_long(argc, argv, "b:i:j:t:qh", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":" BROKER_LETTERS "i:j:t:qh", options, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(help, stdout);
 			return EXIT_DONE;
 		}
-		if (c == '?')
-			return usage_error(VERB, "'%s' is not understood, or lacks its value",
-				argv[optind - 1]);
+		if (c == '?' || c == ':')
+			return option_error(VERB, c, options, argv);
 		r = take_option(v, c);
 		if (r != 0)
 			return r;
 	}
-	if (argc - optind != 1 || !argv[optind][0])
-		return usage_error(VERB, argc == optind ? "which program? Its name is missing"
-							: "one program's name is expected");
+	if (optind == argc || !argv[optind][0])
+		return usage_error(VERB, "which program? Its name is missing");
+	if (argc - optind > 1)
+		return usage_error(VERB,
+			"'%s' is too much: a program takes its input by --input or --json",
+			argv[optind + 1]);
 	v->request.program = argv[optind];
 	return GOING_ON;
 }
@@ -222,9 +224,12 @@ static int look_at_queue(struct run_verb *v)
 	if (consumers == 0)
 		NOTICE(v, "no runner takes requests from '%s' now; waiting (%u there)", queue_of(v),
 			(unsigned)ready);
+	else if (ready == 0)
+		NOTICE(v, "a runner has taken the request from '%s', and tells nothing yet",
+			queue_of(v));
 	else
-		NOTICE(v, "waiting for a free slot: %u requests in '%s', %u consumers",
-			(unsigned)ready, queue_of(v), (unsigned)consumers);
+		NOTICE(v, "waiting for a free slot; requests waiting in '%s': %u, runners: %u",
+			queue_of(v), (unsigned)ready, (unsigned)consumers);
 	return GOING_ON;
 }
 

@@ -6,6 +6,8 @@
  * stdout is for results alone; everything that is said to a person goes to stderr.
  */
 
+#include <getopt.h>
+
 #include "common/buf.h"
 #include "taskclient/taskclient.h"
 
@@ -26,30 +28,65 @@ int verb_cancel(int argc, char **argv);
 
 /* ---- options.c ---- */
 
-#define BROKER_HELP                                                                               \
-	"  -b, --broker URL        amqp://user:password@host:port/vhost or amqps://…, several " \
-	"with\n"                                                                                  \
-	"                          commas; default: $TASKCTL_BROKER, else a local broker\n"       \
-	"      --control EXCHANGE  where cancels go; default " TASKCLIENT_CONTROL "\n"
-
-struct broker_options {
-	const char *broker;  /* NULL: environment or default */
-	const char *control; /* NULL: default */
-};
-
-/* Connects and tells what is wrong. 0, or an exit status. */
-int open_client(const struct broker_options *options, struct taskclient **ret);
 /* "taskctl: …\n" to stderr, in one write. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, with the hint where help is; gives EXIT_USAGE. */
 int usage_error(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* After getopt_long (its letters beginning with ":") gave '?' or ':': tells what is wrong, gives
+ * EXIT_USAGE. Options without a letter have a value above 255. */
+int option_error(const char *verb, int c, const struct option *options, char *const *argv);
 /* Reads a duration of at least a millisecond. 0 or EXIT_USAGE, having told what is wrong. */
 int read_duration(const char *verb, const char *option, const char *text, uint64_t *ret_ms);
 
+/* What every verb that speaks to the broker takes. */
+enum {
+	OPTION_BROKER_FILE = 256,
+	OPTION_PASSWORD_FILE,
+	OPTION_CONTROL,
+	OPTION_OF_VERB, /* and above: the verb's own */
+};
+
+/* clang-format off */
+/* Rows of getopt_long's table. */
+#define TAKES_VALUE(name, value) { name, required_argument, NULL, value }
+#define TAKES_NONE(name, value)  { name, no_argument, NULL, value }
+#define BROKER_LETTERS "b:"
+#define BROKER_OPTIONS \
+	TAKES_VALUE("broker", 'b'), \
+	TAKES_VALUE("broker-file", OPTION_BROKER_FILE), \
+	TAKES_VALUE("password-file", OPTION_PASSWORD_FILE), \
+	TAKES_VALUE("control", OPTION_CONTROL)
+#define BROKER_HELP \
+	"  -b, --broker URL          amqp://user:password@host:port/vhost or amqps://…,\n" \
+	"                            several with commas. Default: $TASKCTL_BROKER, else\n" \
+	"                            a broker on this machine\n" \
+	"      --broker-file FILE    the same, from a file; default: $TASKCTL_BROKER_FILE\n" \
+	"      --password-file FILE  the password alone; default: $TASKCTL_PASSWORD_FILE\n" \
+	"      --control EXCHANGE    where cancels go; default " TASKCLIENT_CONTROL "\n" \
+	"  -h, --help\n"
+/* clang-format on */
+
+struct broker_options {
+	/* NULL: environment or default */
+	const char *broker, *broker_file;
+	const char *password_file;
+	const char *control;
+};
+
+/* Takes optarg if @c is one of BROKER_OPTIONS. */
+bool take_broker_option(struct broker_options *options, int c);
+
+/* ---- broker.c ---- */
+
+/* Connects and tells what is wrong. 0, or an exit status. */
+int open_client(const struct broker_options *options, struct taskclient **ret);
+
 /* ---- input.c ---- */
 
-/* All of @file ("-": stdin) is appended to @ret. 0, or an exit status, having told what is wrong.
- */
+/* All of @file is appended to @ret. 0, or an exit status, having told what is wrong; @from, an
+ * option or a variable, is where the file was named. */
+int read_file(const char *from, const char *file, size_t max, struct buf *ret);
+/* The same for the input of a task; "-" is stdin. */
 int read_input(const char *file, struct buf *ret);
 /* All of @bytes to @fd, however slow its reader. 0 or a negative errno. */
 int write_all(int fd, struct slice bytes);
@@ -59,5 +96,3 @@ int write_all(int fd, struct slice bytes);
 /* Tells the final response: output to stdout, the program's messages and what became of it to
  * stderr. Gives the exit status. @brief: nothing is said about success. */
 int report_final(const struct taskclient_event *event, bool brief);
-/* Appends @text fit for one line on a terminal: without control characters, at most @max bytes. */
-void append_clean(struct buf *out, struct slice text, size_t max);

@@ -129,14 +129,13 @@ static int64_t time_left(int64_t since_ms, int64_t allowed_ms, int64_t now_ms)
 
 int64_t taskiface_time_left_ms(const struct taskiface *t)
 {
-	int64_t cancelled_at = ti_cancelled_at_ms(t), now = ti_now_ms(), left = TASKIFACE_NO_LIMIT;
+	int64_t cancelled_at = ti_cancelled_at_ms(t), now = ti_now_ms();
 
+	/* From the signal on the runner counts nothing but the grace time: where it is the end of
+	 * the run that brought the signal, that time is over and the grace begins. */
+	if (cancelled_at != 0 && t->grace_ms >= 0)
+		return time_left(cancelled_at, t->grace_ms, now);
 	if (t->timeout_ms >= 0)
-		left = time_left(t->opened_ms, t->timeout_ms, now);
-	if (cancelled_at != 0 && t->grace_ms >= 0) {
-		int64_t grace_left = time_left(cancelled_at, t->grace_ms, now);
-
-		left = grace_left < left ? grace_left : left;
-	}
-	return left;
+		return time_left(t->opened_ms, t->timeout_ms, now);
+	return TASKIFACE_NO_LIMIT;
 }

@@ -10,7 +10,7 @@
  * which as many words as there are, are drawn anew from all of them (the bootstrap). The rounds are
  * the work: 10000 of them take some seconds for a million bytes of text.
  *
- * A word is a run of ASCII letters, digits and underscores; capitals count as small letters.
+ * A word is a run of ASCII letters; capitals count as small letters.
  */
 #include <ctype.h>
 #include <math.h>
@@ -40,7 +40,7 @@ static bool find_words(struct counts *c, char *text, size_t len)
 {
 	c->words = calloc(len / 2 + 1, sizeof(*c->words)); /* there cannot be more */
 	for (size_t i = 0, start = 0; c->words && i <= len; i++) {
-		if (i < len && (isalnum((unsigned char)text[i]) || text[i] == '_')) {
+		if (i < len && isalpha((unsigned char)text[i])) {
 			text[i] = (char)tolower((unsigned char)text[i]);
 			continue;
 		}

@@ -29,12 +29,12 @@ def draw(words, rounds, wanted, task):
 def main():
     with taskiface.Task() as task:  # takes its own arguments out of sys.argv
         parser = argparse.ArgumentParser(description=__doc__)
-        parser.add_argument("--rounds", type=int, default=150)
+        parser.add_argument("--rounds", type=int, default=60)
         parser.add_argument("--top", type=int, default=10)
         options = parser.parse_args()
 
         task.on_cancel()
-        words = re.findall(r"[a-z0-9_]+", task.input().decode("ascii", "replace").lower())
+        words = re.findall(r"[a-z]+", task.input().decode("ascii", "replace").lower())
         task.progress(0, "counting")
         counts = collections.Counter(words)
         top = sorted(counts, key=lambda word: (-counts[word], word))[:options.top]

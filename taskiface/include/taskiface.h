@@ -205,8 +205,10 @@ TASKIFACE_API int taskiface_fail(
 	struct taskiface *task, const char *kind, const char *message, int timeout_ms);
 
 /* ------------------------------------------------------------------------------------------------
- * Cancellation: the runner sends SIGTERM, and after a grace time SIGKILL. A program that does not
- * watch ends at once by the former, which is fine where there is nothing to clean up.
+ * Cancellation: the runner sends SIGTERM, and after a grace time SIGKILL. It does so when the
+ * requester cancels, when the time allowed is over, and when the runner itself ends; for a program
+ * these are the same. One that does not watch ends at once by the former, which is fine where there
+ * is nothing to clean up.
  */
 
 /* Is called from within the signal handler, once: only what signal-safety(7) lists is allowed. */
@@ -231,9 +233,13 @@ TASKIFACE_API bool taskiface_cancelled(const struct taskiface *task);
  * it. It stays open until the process ends. -EINVAL: not watched. */
 TASKIFACE_API int taskiface_cancel_fd(const struct taskiface *task);
 
-/* Milliseconds until the program is killed: what is left of the grace time once a cancellation was
- * seen, and of the time allowed for the whole run (counted from taskiface_open), whichever is less;
- * 0 when it is over, TASKIFACE_NO_LIMIT when there is no such limit. Async-signal-safe. */
+/*
+ * How many milliseconds the program has. Before a cancellation was seen: until the time allowed for
+ * the whole run is over, counted from taskiface_open; then the runner asks it to end. Once one was
+ * seen: until the runner kills it, that is what is left of TASKIFACE_GRACE_MS counted from the
+ * signal, the same whether it came from a cancel, the end of the allowed time or the end of the
+ * runner. 0 when it is over, TASKIFACE_NO_LIMIT when there is no such limit. Async-signal-safe.
+ */
 TASKIFACE_API int64_t taskiface_time_left_ms(const struct taskiface *task);
 
 /*

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -10,7 +11,8 @@ import pytest
 
 from support import processes
 from support.broker import PASSWORD
-from support.paths import TASKRUNNER
+from support.paths import ROOT, TASKRUNNER, TIME_LEFT
+from support.proxy import Proxy
 from support.runner import act, base_config, program, steps
 from support.waiting import DEADLINE, wait_until
 
@@ -112,6 +114,7 @@ def test_check_of_a_good_configuration(config_file):
     ("log:\n  level: loud\n", ["config.yaml:2", "level", "debug"]),
     ("name: a\nname: b\n", ["config.yaml:2", "name"]),
     ("programs:\n  p:\n    argv: []\n", ["config.yaml:3", "argv"]),
+    ("programs:\n  p:\n    argv: [x]\n  a/b:\n    argv: [x]\n", ["config.yaml:4", "programs", "a/b"]),
     ("programs:\n  p: {}\n", ["config.yaml:2", "argv"]),
     ("programs:\n  p:\n    argv: [/bin/true]\n    slots: -1\n", ["config.yaml:4", "slots"]),
     ("programs:\n  p:\n    argv: [/bin/true]\n    enviroment: {}\n", ["config.yaml:4", "enviroment"]),
@@ -156,6 +159,21 @@ def test_usage(arguments):
                           text=True, timeout=DEADLINE)
     assert done.returncode == 2
     assert done.stderr and not done.stdout
+
+
+def plain(text):
+    """Without the marks of scdoc, and with single blanks."""
+    return " ".join(re.sub(r"[*_]|\+\+", "", text).split())
+
+
+def test_help_and_manual_agree():
+    said = subprocess.run([TASKRUNNER, "--help"], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=DEADLINE, check=True).stdout
+    with open(os.path.join(ROOT, "docs", "man", "taskrunner.8.scd")) as f:
+        synopsis = f.read().split("# SYNOPSIS\n")[1].split("# DESCRIPTION")[0]
+    usage = said[len("Usage:"):said.index("\n\n")]
+    assert plain(usage) == plain(synopsis)
+    assert "[--config FILE]" in usage
 
 
 def test_help_and_version():
@@ -262,6 +280,42 @@ def test_tasks_that_do_not_finish_go_to_the_next_runner(runner, client, tmp_path
     assert final.headers["x-tr-runner"] == second.name
 
 
+@pytest.mark.parametrize("ignores", [False, True], ids=["asked", "killed"])
+def test_tasks_that_do_not_finish_are_ended(runner, client, ignores):
+    """By SIGTERM or after their grace; the request is in its queue again, and the runner ends well."""
+    r = runner(limits={"shutdown": "100ms", "grace": "300ms"})
+    first = [["ignore", 15]] if ignores else []
+    id = client.submit("act", steps(*first, ["progress", "up"], ["sleep", 250]))
+    client.wait_progress(id)
+    r.signal(signal.SIGTERM)
+    assert r.wait_end() == 0
+    r.wait_log("request.given-back", id)
+    client.wait(lambda: client.count(client.names.queue) == 1, "given back")
+    assert not client.by_id[id][-1].is_final
+
+
+@pytest.mark.parametrize("face", sorted(TIME_LEFT))
+@pytest.mark.parametrize("why", ["cancelled", "timed-out", "shutting-down"])
+def test_time_left_is_what_the_runner_gives(runner, client, tmp_path, face, why):
+    """However it is ended, the program is told how long it has to clean up, and has that long."""
+    book = tmp_path / "book"
+    r = runner(limits={"grace": "60s", "shutdown": "100ms"},
+               programs={"cleans-up": program(TIME_LEFT[face], book)})
+    id = client.submit("cleans-up", timeoutSeconds=4 if why == "timed-out" else 3600)
+    client.wait_progress(id)
+    if why == "cancelled":
+        client.cancel(id)
+    if why == "shutting-down":
+        r.signal(signal.SIGTERM)
+        assert r.wait_end() == 0
+    else:
+        assert client.final(id).cause == why
+        assert client.final(id).headers["x-tr-exit-code"] == 0
+    left, *then = book.read_text().splitlines()
+    assert 2000 < int(left) <= 60000
+    assert then == ["cleaned up"]
+
+
 def test_second_signal_ends_at_once(runner, client, tmp_path):
     r = runner(limits={"shutdown": "1h", "grace": "1h"})
     ids = [client.submit("act", steps(["ignore", 15], ["progress", "up"], ["sleep", 250]))
@@ -326,6 +380,76 @@ def keep_first_finals(client):
             if r.is_final:
                 del responses[i + 1:]
                 break
+
+
+def test_log_of_an_end_holds_what_there_is_to_say(runner, client):
+    r = runner()
+    client.run("act", steps(["output", "x"]), id="well")
+    client.run("act", steps(["exit", 3]), id="badly")
+    well = r.wait_log("task.finished", "task=well", "status=SUCCESS")
+    assert "cause=" not in well and "text=" not in well
+    r.wait_log("task.finished", "task=badly", "cause=exited", 'text="Program')
+
+
+# Ids that are used again
+
+def test_id_of_a_task_that_ended(runner, client):
+    """A new request is a new task: it is run and answered."""
+    r = runner()
+    for output in ("one", "two"):
+        responses = client.run("act", steps(["output", output]), id="nightly")
+        assert [x.status for x in responses] == ["RUNNING", "SUCCESS"]
+        assert responses[-1].output == output.encode()
+        client.by_id.clear()
+    assert "request.duplicate" not in r.log
+
+
+def test_request_that_another_runner_gave_back(runner, client, tmp_path):
+    """It came back to its queue, and its id is that of a task which ended here: it is not that one."""
+    slot, gates = [{"name": client.names.queue, "slots": 1}], [tmp_path / "a", tmp_path / "b"]
+    stays = runner(queues=slot)
+    assert client.run("act", steps(["output", "one"]), id="nightly")[-1].output == b"one"
+    client.by_id.clear()
+    busy = client.submit("act", steps(["wait_for", str(gates[0])]))
+    assert client.wait_running(busy).headers["x-tr-runner"] == stays.name
+    goes = runner(queues=slot, limits={"shutdown": "0s"})
+    client.submit("act", steps(["progress", "up"], ["wait_for", str(gates[1])], ["output", "two"]),
+                  id="nightly")
+    assert client.wait_progress("nightly").headers["x-tr-runner"] == goes.name
+    goes.signal(signal.SIGTERM)
+    assert goes.wait_end() == 0
+    for gate in gates:
+        gate.touch()
+    final = client.final("nightly")
+    assert (final.output, final.headers["x-tr-runner"]) == (b"two", stays.name)
+    assert client.final(busy).status == "SUCCESS"
+
+
+@pytest.fixture
+def proxy(broker):
+    p = Proxy(broker.port)
+    yield p
+    p.close()
+
+
+def test_acknowledgement_that_was_lost(runner, client, proxy, tmp_path):
+    """The request comes again although its final response is out: it is not run a second time."""
+    gate, book = tmp_path / "gate", tmp_path / "book"
+    r = runner(broker={"addresses": proxy.address})
+    id = client.submit("act", steps(["append", str(book), "ran"], ["progress", "up"],
+                                    ["wait_for", str(gate)], ["output", "x"]))
+    client.wait_progress(id)
+    proxy.swallows = True
+    gate.touch()
+    assert client.final(id).output == b"x"
+    wait_until(proxy.ack_is_lost.is_set, "the acknowledgement")
+    proxy.cut()
+    r.wait_log("request.duplicate", id, "answered before")
+    assert client.run("act", steps(["output", "next"]))[-1].output == b"next"
+    assert book.read_text() == "ran\n"
+    client.by_id[id].clear()
+    # From here on the id is free again.
+    assert client.run("act", steps(["output", "y"]), id=id)[-1].output == b"y"
 
 
 # As PID 1

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peak memory in final responses."""
+"""Memory: how much is told, and what happens when there is none."""
 
 import os
+import signal
 
+from support.memory_group import memory_group
 from support.paths import PROGRAMS
-from support.runner import program
+from support.runner import program, steps
 
 MIB = 1 << 20
 
@@ -15,3 +17,22 @@ def test_peak_memory_is_that_of_all_processes(runner, client):
     final = client.final(id)
     assert final.status == "SUCCESS"
     assert final.headers["x-tr-peak-memory"] >= 4 * 40 * MIB
+
+
+def test_kernel_kills_for_want_of_memory(request, client):
+    """A real out-of-memory kill, of a program that takes more than the runner's group may have. The
+    runner lives, and what happens after that is no longer taken for it."""
+    with memory_group(400 * MIB) as group:
+        eats = "kept = [bytes([i % 255 + 1]) * (1 << 20) for i in range(600)]"
+        r = request.getfixturevalue("runner")(
+            wrapper=group.wrapper,
+            programs={"eats": program("/usr/bin/python3", "-c", eats, pipe_arguments="none")})
+        responses = client.run("eats")
+        assert [x.status for x in responses] == ["RUNNING", "FAILED"], responses[-1]
+        final = responses[-1]
+        assert (final.cause, final.headers["x-tr-signal"]) == ("out-of-memory", signal.SIGKILL)
+        assert final.output == b"Program 'eats' was killed, probably because it was out of memory"
+        assert final.headers["x-tr-peak-memory"] >= 100 * MIB
+        assert client.run("act", steps(["output", "x"]))[-1].output == b"x"
+        assert client.run("act", steps(["kill", signal.SIGKILL]))[-1].cause == "killed"
+        r.stop(client)

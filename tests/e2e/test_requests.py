@@ -8,18 +8,19 @@ import msgpack
 import pytest
 
 from support.runner import act, steps
+from support.strict import Response
 
 ID = "0f6f5a5e-2a53-4a4b-9a2f-3f0e7f1f6d10"
 
 
 @pytest.fixture
 def sent(runner, client):
-    """sent(body, content_type): a runner that gets this body and its client."""
+    """sent(body, content_type, PROPERTY=…): a runner that gets this body and its client."""
     runner()
 
-    def send(body, content_type="application/json"):
+    def send(body, content_type="application/json", **properties):
         client.ids.add(ID)
-        client.send(body, content_type=content_type)
+        client.send(body, content_type=content_type, properties=properties)
         return client
     yield send
     assert client.run("act", steps(["output", "still there"]))[-1].output == b"still there"
@@ -42,9 +43,9 @@ def failed(client, cause, *words):
     return responses[0]
 
 
-# Where nobody can be answered: a copy in the dead letters, a line in the log.
+# Without any address: a copy in the dead letters, a line in the log. With one: an answer there.
 
-@pytest.mark.parametrize("body, content_type", [
+UNREADABLE = pytest.mark.parametrize("body, content_type", [
     (b"", "application/json"),
     (b"{", "application/json"),
     (b"not json at all", None),
@@ -54,7 +55,7 @@ def failed(client, cause, *words):
     (b'"text"', "application/json"),
     (b"{}", "application/json"),
     (b'{"script": "act"}', "application/json"),
-    (b'{"id": 5, "script": "act", "routingKey": "x"}', "application/json"),
+    (b'{"id": 5, "script": "act"}', "application/json"),
     (b'{"id": null, "script": "act"}', "application/json"),
     (b"[" * 100000, "application/json"),
     (b'{"a":' * 100000, "application/json"),
@@ -67,12 +68,59 @@ def failed(client, cause, *words):
     (b"", "application/msgpack"),
     (b"\x00" * 100, "image/png"),
 ], ids=lambda v: repr(v[:24]) if v is not None else "none")
+
+
+@UNREADABLE
 def test_unreadable_goes_to_the_dead_letters(sent, body, content_type):
     client = sent(body, content_type)
     _, properties, copy = client.dead_letter()
     assert copy == body
     assert properties.content_type == content_type
     assert client.count(client.names.queue) == 0  # acknowledged, not left to come again
+
+
+@UNREADABLE
+def test_unreadable_is_answered_where_the_message_says(runner, client, body, content_type):
+    """Once, and with nothing in the dead letters (which every test looks for at its end)."""
+    runner()
+    queue = client.private_queue()
+    client.send(body, content_type=content_type,
+                properties={"reply_to": queue, "correlation_id": "question 5"})
+    answer = Response(*client.get(queue))
+    assert (answer.status, answer.cause, answer.id) == ("FAILED", "protocol-error", "")
+    assert answer.text
+    assert answer.properties.correlation_id == "question 5"
+    assert answer.properties.content_type == (
+        "application/msgpack" if content_type == "application/msgpack" else "application/json")
+    assert client.run("act", steps(["output", "x"]))[-1].output == b"x"
+    assert client.count(queue) == 0
+
+
+@pytest.mark.parametrize("properties, told", [
+    ({"correlation_id": "c", "message_id": "m"}, "c"), ({"message_id": "m"}, "m"), ({}, None)],
+    ids=repr)
+def test_what_an_answer_without_an_id_is_known_by(runner, client, properties, told):
+    runner()
+    queue = client.private_queue()
+    client.send(b"{", content_type="application/json", properties={"reply_to": queue, **properties})
+    assert client.get(queue)[1].correlation_id == told
+
+
+def test_empty_reply_to_is_none(sent):
+    client = sent(b"{nonsense", reply_to="")
+    assert client.dead_letter()[2] == b"{nonsense"
+
+
+@pytest.mark.parametrize("reply_to", ["nobody-has-this-queue", "x" * 255, "amq.rabbitmq.reply-to.x"])
+def test_unreadable_with_an_address_that_leads_nowhere(runner, client, reply_to):
+    """It is over with that: what cannot be delivered is kept, if the broker says so, or dropped."""
+    client.may_repeat = True  # the broker may close the channel
+    r = runner()
+    client.send(b"{nonsense", content_type="application/json", properties={"reply_to": reply_to})
+    r.wait_log("task.finished", "protocol-error")
+    assert client.run("act", steps(["output", "x"]))[-1].output == b"x"
+    if not reply_to.startswith("amq."):
+        assert json.loads(client.dead_letter()[2])["status"] == "FAILED"
 
 
 def test_unreadable_is_logged(runner, client):
@@ -154,18 +202,91 @@ def test_routing_key_of_wrong_type_with_reply_to(runner, client):
     assert properties.correlation_id == "c"
 
 
-@pytest.mark.parametrize("id", ["", ".", "..", "a/b", "/etc/passwd", "../../x", "x" * 129,
-                                "nul\0inside"], ids=lambda v: repr(v[:20]))
-def test_id_that_could_not_name_a_file(sent, client, id):
-    """Nothing is run; the requester is told where the id can stand in an answer."""
-    client = sent(json.dumps(request(client, id=id)).encode())
-    client.wait(lambda: client.by_id or client.count(client.names.dead_letters), "any answer")
-    if client.by_id:
-        (responses,) = client.by_id.values()
-        assert [r.status for r in responses] == ["FAILED"]
-        assert responses[0].cause in ("protocol-error", "refused")
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+@pytest.mark.parametrize("id, echoed", [
+    (".", "."), ("..", ".."), ("a/b", "a/b"), ("/etc/passwd", "/etc/passwd"), ("../../x", "../../x"),
+    ("", ""), ("x" * 129, ""), ("x" * 100000, ""), ("nul\0inside", ""), (None, ""), (..., ""), (5, ""),
+    (["a"], ""), ({"a": 1}, "")], ids=lambda v: repr(v)[:20])
+def test_id_that_could_not_name_a_file(sent, client, id, echoed, encoding):
+    """Nothing is run and the requester is told, with his id where it is a text that is not too long."""
+    body = client.encode({**request(client, id=id), "input": b""}, encoding)
+    client = sent(body, client.content_type(encoding), correlation_id="question 5")
+    (response,) = client.responses(echoed)
+    assert (response.status, response.cause) == ("FAILED", "protocol-error")
+    assert "id" in response.text
+    assert response.properties.correlation_id == "question 5"
+    assert response.properties.content_type == client.content_type(encoding)
+
+
+def test_id_that_no_answer_could_hold(runner, client):
+    """However long it is, the answer fits into a message."""
+    runner(limits={"message": "16KiB"})
+    client.send(json.dumps(request(client, id="x" * 20000, projectId="p" * 20000)).encode(),
+                content_type="application/json")
+    (response,) = client.responses("")
+    assert (response.status, response.projectId) == ("FAILED", None)
+    assert client.count(client.names.queue) == 0
+
+
+# An address that leads back to the request queue. A response is no request: it is not answered, so
+# that nothing goes round, and is kept.
+
+def kept_responses(client, r, n):
+    """Statuses of the responses among the dead letters, which are n, and stay n."""
+    kept = [client.dead_letter() for _ in range(n)]
+    assert all("it is a response" in properties.headers["x-tr-reason"] for _, properties, _ in kept)
+    client.run("act", steps(["output", "x"]), routingKey=client.response_queue)
+    assert r.log.count(" dead-letter ") == n
+    assert client.count(client.names.queue) == 0
+    return [Response(method, properties, body).status for method, properties, body in kept]
+
+
+@pytest.fixture
+def looping(runner, client):
+    """A runner whose response exchange is the broker's default one: a key is the name of a queue."""
+    return runner(responses={"exchange": ""})
+
+
+def test_unreadable_with_the_request_queue_as_reply_to(looping, client):
+    client.send(b"{nonsense", content_type="application/json",
+                properties={"reply_to": client.names.queue, "correlation_id": "c"})
+    assert kept_responses(client, looping, 1) == ["FAILED"]
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+@pytest.mark.parametrize("by", ["reply_to", "routingKey"])
+def test_refused_with_the_request_queue_as_address(looping, client, by, encoding):
+    """The response could be read as a request: it has an id, a script and the routing key."""
+    queue = client.names.queue
+    if by == "reply_to":
+        client.submit("no-such-program", routingKey=..., properties={"reply_to": queue},
+                      encoding=encoding)
     else:
-        client.dead_letter()
+        client.submit("no-such-program", routingKey=queue, encoding=encoding)
+    assert kept_responses(client, looping, 1) == ["FAILED"]
+
+
+@pytest.mark.parametrize("by", ["reply_to", "routingKey"])
+def test_run_with_the_request_queue_as_address(looping, client, tmp_path, by):
+    """It runs once."""
+    queue, book = client.names.queue, tmp_path / "book"
+    work = steps(["append", str(book), "ran"], ["progress", "half"], ["output", "done"])
+    if by == "reply_to":
+        client.submit("act", work, routingKey=..., properties={"reply_to": queue})
+    else:
+        client.submit("act", work, routingKey=queue)
+    assert sorted(kept_responses(client, looping, 3)) == ["RUNNING", "RUNNING", "SUCCESS"]
+    assert book.read_text() == "ran\n"
+
+
+def test_response_with_an_address_of_its_own(runner, client):
+    """Made by hand: it is answered once, and the answer is a response again."""
+    r = runner()
+    client.send(b"{}", content_type="application/json", properties={
+        "headers": {"x-tr-sequence": 1}, "reply_to": client.names.queue})
+    client.dead_letter()
+    assert client.run("act", steps(["output", "x"]))[-1].output == b"x"
+    assert r.log.count("task.finished") == 2
 
 
 @pytest.mark.parametrize("id", ["x", "x" * 128, "not a uuid", "-rf", "--help", "...", "a\nb",

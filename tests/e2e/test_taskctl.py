@@ -4,7 +4,6 @@
 import json
 import os
 import pty
-import select
 import signal
 import socket
 import subprocess
@@ -14,56 +13,14 @@ import uuid
 
 import pika
 import pytest
+from pika import frame, spec
 
 from support.broker import PASSWORD
-from support.paths import TASKCTL
-from support.runner import act, sanitizer_environment, sanitizer_reports, steps
+from support.runner import act, steps
+from support.taskctl import Taskctl, wait_stderr
 from support.waiting import DEADLINE, wait_until
 
 HANG = steps(["progress", '{"fraction": 0.25, "message": "started"}'], ["sleep", 200])
-
-
-class Taskctl:
-    """taskctl with the names of this test."""
-
-    def __init__(self, directory, broker, names):
-        self.directory = directory
-        self.broker = broker
-        self.names = names
-        self.started = []
-
-    def start(self, *arguments, stdin=subprocess.DEVNULL, url=None, defaults=True, **more):
-        environment = {**os.environ, **sanitizer_environment(self.directory)}
-        environment.pop("TASKCTL_BROKER", None)
-        if url or self.broker:
-            environment["TASKCTL_BROKER"] = url or self.broker.url
-        arguments = list(arguments)
-        if defaults and arguments[0] == "run":
-            arguments[1:1] = ["--queue", self.names.queue]
-        if defaults:
-            arguments[1:1] = ["--control", self.names.control]
-        more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-        process = subprocess.Popen([TASKCTL, *arguments], stdin=stdin, env=environment, **more)
-        self.started.append(process)
-        return process
-
-    def __call__(self, *arguments, input=None, **more):
-        """Runs it to its end: status, stdout, stderr."""
-        stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
-        return self.end(self.start(*arguments, stdin=stdin, **more), input)
-
-    def end(self, process, input=None):
-        out, err = process.communicate(input, timeout=DEADLINE)
-        err = (err or b"").decode()
-        assert PASSWORD not in err
-        return process.returncode, out, err
-
-    def stop(self):
-        for process in self.started:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        assert sanitizer_reports(self.directory) == ""
 
 
 @pytest.fixture
@@ -73,20 +30,6 @@ def taskctl(request, tmp_path, names):
     t = Taskctl(directory, request.getfixturevalue("broker"), names)
     yield t
     t.stop()
-
-
-def wait_stderr(process, *words):
-    """Reads stderr until a line holds all of the words."""
-    end = time.monotonic() + DEADLINE
-    seen = b""
-    while time.monotonic() < end:
-        if select.select([process.stderr], [], [], 1)[0]:
-            byte = os.read(process.stderr.fileno(), 4096)
-            seen += byte
-            if any(all(w.encode() in line for w in words) for line in seen.splitlines()):
-                return seen.decode()
-            assert byte, "stderr ended: %s" % seen
-    raise AssertionError("%s not seen in %s" % (words, seen))
 
 
 # Success
@@ -130,26 +73,32 @@ def test_quiet(runner, client, taskctl):
         ["progress", '{"fraction": 0.25}'], ["output", "r"])) == (0, b"r", "")
 
 
+def read_terminal(fd):
+    """All until its other end is closed."""
+    seen = b""
+    while True:
+        try:
+            part = os.read(fd, 4096)
+        except OSError:
+            part = b""
+        if not part:
+            os.close(fd)
+            return seen
+        seen += part
+
+
 def test_bar_on_a_terminal(runner, client, taskctl):
     """Drawn over itself, and nothing that a program says can steer the terminal."""
     runner()
     ours, theirs = pty.openpty()
-    process = taskctl.start("run", "act", "-i", "-", stdin=subprocess.PIPE, stderr=theirs)
+    process = taskctl.start("run", "act", "-i", "-", stdin=subprocess.PIPE, stderr=theirs,
+                            environment={"TERM": "xterm"})
     os.close(theirs)
     process.stdin.write(steps(
         ["progress", '{"fraction": 0.5, "message": "half \\u001b[31m red \\u009b2J"}'], ["sleep", 0.3],
         ["output", "result"]))
     process.stdin.close()
-    seen = b""
-    while True:
-        try:
-            part = os.read(ours, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        seen += part
-    os.close(ours)
+    seen = read_terminal(ours)
     assert process.stdout.read() == b"result"
     process.stdout.close()
     assert process.wait(DEADLINE) == 0
@@ -157,6 +106,20 @@ def test_bar_on_a_terminal(runner, client, taskctl):
     assert seen.count(b"\x1b") == seen.count(b"\r\x1b[K"), seen
     assert b"\xc2\x9b" not in seen
     assert b"succeeded; wall" in seen.split(b"\x1b[K")[-1]
+
+
+@pytest.mark.parametrize("terminal", ["dumb", ""])
+def test_lines_on_a_terminal_that_can_do_nothing(runner, client, taskctl, terminal):
+    runner()
+    ours, theirs = pty.openpty()
+    process = taskctl.start("run", "-i", "-", "act", stdin=subprocess.PIPE, stderr=theirs,
+                            environment={"TERM": terminal})
+    os.close(theirs)
+    process.stdin.write(steps(["progress", '{"fraction": 0.5, "message": "half"}']))
+    process.stdin.close()
+    assert read_terminal(ours) == b"progress 50% half\r\n"
+    process.stdout.close()
+    assert process.wait(DEADLINE) == 0
 
 
 # Failure
@@ -267,7 +230,160 @@ def test_cancel_without_control_exchange(taskctl, client):
     assert taskctl.names.control in err and err.count("no control exchange") == 2
 
 
+# Waiting
+
+def test_slot_is_waited_for(runner, client, taskctl):
+    runner(queues=[{"name": client.names.queue, "slots": 1}])
+    client.wait_running(client.submit("act", HANG, id="first"))
+    client.submit("act", steps(), id="between")
+    process = taskctl.start("run", "act", "-i", "-", stdin=subprocess.PIPE)
+    process.stdin.write(steps(["output", "mine"]))
+    process.stdin.close()
+    process.stdin = None
+    wait_stderr(process, "waiting for a free slot; requests waiting in '%s': 2, runners: 1" %
+                client.names.queue)
+    client.cancel("first")
+    status, out, err = taskctl.end(process)
+    assert (status, out) == (0, b"mine")
+    client.final("first"), client.final("between")
+
+
+def test_runner_that_says_nothing_yet(runner, client, taskctl):
+    """The program's slots are taken, not those of the queue."""
+    runner(programs={"single": act(["sleep", 200], slots=1)})
+    client.wait_running(client.submit("single", id="first"))
+    process = taskctl.start("run", "single", "--id", "second")
+    wait_stderr(process, "a runner has taken the request", "tells nothing yet")
+    assert taskctl("cancel", "second")[0] == 0
+    assert taskctl.end(process)[0] == 130
+    client.cancel("first")
+    client.final("first")
+
+
 # The broker
+
+def secret(path, text):
+    path.write_text(text)
+    path.chmod(0o600)
+    return str(path)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=["bare", "line", "crlf"])
+def test_password_from_a_file(runner, client, taskctl, tmp_path, broker, end):
+    """As an option and as a variable; it takes the place of the one in the address."""
+    runner(programs={"ok": act(["output", "ok"])})
+    right = secret(tmp_path / "right", PASSWORD + end)
+    wrong = secret(tmp_path / "wrong", "wrong")
+    taskctl.broker = None
+    for url in ("amqp://e2e@127.0.0.1:%d" % broker.port, "amqp://e2e:bad@127.0.0.1:%d" % broker.port):
+        assert taskctl("run", "ok", "--password-file", right, url=url)[:2] == (0, b"ok")
+        assert taskctl("run", "ok", "--password-file", right, "--broker", url)[:2] == (0, b"ok")
+        assert taskctl("run", "ok", url=url, environment={
+            "TASKCTL_PASSWORD_FILE": right})[:2] == (0, b"ok")
+        assert taskctl("run", "ok", "--password-file", right, url=url, environment={
+            "TASKCTL_PASSWORD_FILE": wrong})[:2] == (0, b"ok")
+        status, _, err = taskctl("run", "ok", url=url, environment={"TASKCTL_PASSWORD_FILE": wrong})
+        assert status == 3 and "the password in " + wrong in err
+
+
+def test_address_from_a_file(runner, client, taskctl, tmp_path, broker):
+    """One line each where there are several."""
+    runner(programs={"ok": act(["output", "ok"])})
+    file = secret(tmp_path / "url", "amqp://nobody@127.0.0.1:1\n%s\n" % broker.url)
+    taskctl.broker = None
+    assert taskctl("run", "ok", "--broker-file", file)[:2] == (0, b"ok")
+    assert taskctl("run", "ok", environment={"TASKCTL_BROKER_FILE": file})[:2] == (0, b"ok")
+    # What is given as an option wins, in either form.
+    elsewhere = "amqp://127.0.0.1:1"
+    assert taskctl("run", "ok", "--broker-file", file, url=elsewhere)[:2] == (0, b"ok")
+    status, _, err = taskctl("run", "ok", "--broker", elsewhere,
+                             environment={"TASKCTL_BROKER_FILE": file})
+    assert status == 3 and "127.0.0.1:1/" in err
+
+
+def test_secret_from_a_pipe(runner, client, taskctl, broker):
+    """As a shell's <(…) gives it."""
+    runner(programs={"ok": act(["output", "ok"])})
+    taskctl.broker = None
+    ours, theirs = os.pipe()
+    os.write(theirs, PASSWORD.encode() + b"\n")
+    os.close(theirs)
+    assert taskctl("run", "ok", "--password-file", "/dev/fd/%d" % ours, pass_fds=[ours],
+                   url="amqp://e2e@127.0.0.1:%d" % broker.port)[:2] == (0, b"ok")
+    os.close(ours)
+
+
+def test_password_of_the_environment_goes_nowhere_else(taskctl, tmp_path):
+    """Another broker than the environment's does not get to see its password."""
+    file = secret(tmp_path / "password", PASSWORD)
+    seen = []
+
+    def listen():
+        peer, _ = server.accept()
+        seen.append(peer.recv(8))
+        peer.sendall(frame.Method(0, spec.Connection.Start(0, 9, {}, "PLAIN", "en_US")).marshal())
+        seen.append(peer.recv(4096))
+        peer.close()
+    for given in ("--broker", "--broker-file"):
+        seen.clear()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            value = "amqp://127.0.0.1:%d" % server.getsockname()[1]
+            if given == "--broker-file":
+                value = secret(tmp_path / "url", value)
+            thread = threading.Thread(target=listen)
+            thread.start()
+            status, _, _ = taskctl("run", "act", given, value,
+                                   environment={"TASKCTL_PASSWORD_FILE": file})
+            thread.join()
+        assert status == 3
+        assert b"PLAIN" in seen[1] and PASSWORD.encode() not in seen[1]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"a\0b", b"x" * 65537],
+                         ids=["empty", "line", "nul", "large"])
+def test_secret_that_is_none(taskctl, tmp_path, content):
+    taskctl.broker = None
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    for option in ("--broker-file", "--password-file"):
+        status, out, err = taskctl("run", "act", option, str(file), defaults=False)
+        assert (status, out) == (6 if len(content) > 65536 else 2, b"")
+        assert err.startswith("taskctl: %s: %s " % (option, file)) and err.count("\n") == 1
+
+
+def test_secret_that_cannot_be_read(taskctl, tmp_path):
+    taskctl.broker = None
+    for option, variable in (("--broker-file", "TASKCTL_BROKER_FILE"),
+                             ("--password-file", "TASKCTL_PASSWORD_FILE")):
+        for file in (str(tmp_path), str(tmp_path / "not-there")):
+            status, _, err = taskctl("cancel", "x", option, file, defaults=False)
+            assert status == 6 and option + ": cannot" in err and file in err
+            status, _, err = taskctl("cancel", "x", defaults=False, environment={variable: file})
+            assert status == 6 and variable + ": cannot" in err and file in err
+
+
+def test_address_in_a_file_is_never_shown(taskctl, tmp_path):
+    """Nor is what stands there in its place."""
+    taskctl.broker = None
+    for text in ("amqp://u:pass-4711@h:x", "pass-4711", "amqp://u:pass-4711@[::1"):
+        file = secret(tmp_path / "url", text)
+        status, _, err = taskctl("run", "act", "--broker-file", file, defaults=False)
+        assert status == 2 and "--broker-file: " + file in err and "pass-4711" not in err
+
+
+def test_broker_named_twice(taskctl, tmp_path):
+    taskctl.broker = None
+    file = secret(tmp_path / "url", "amqp://127.0.0.1:1")
+    status, _, err = taskctl("run", "act", "--broker", "amqp://h", "--broker-file", file, defaults=False)
+    assert status == 2 and "--broker and --broker-file exclude each other" in err
+    status, _, err = taskctl("run", "act", defaults=False, environment={
+        "TASKCTL_BROKER": "amqp://h", "TASKCTL_BROKER_FILE": file})
+    assert status == 2 and "TASKCTL_BROKER and TASKCTL_BROKER_FILE exclude each other" in err
+    # Empty is as not given.
+    status, _, err = taskctl("run", "act", defaults=False, environment={
+        "TASKCTL_BROKER": "", "TASKCTL_PASSWORD_FILE": "", "TASKCTL_BROKER_FILE": file})
+    assert status == 3 and "127.0.0.1:1/" in err
+
 
 def test_no_such_queue(taskctl, client):
     status, out, err = taskctl("run", "--queue", "no.such.queue", "act", defaults=False)
@@ -382,6 +498,27 @@ def test_usage_errors(taskctl, arguments):
     status, out, err = taskctl(*arguments, defaults=False)
     assert (status, out) == (2, b"")
     assert err and "pass-4711" not in err
+
+
+@pytest.mark.parametrize("arguments,told", [
+    (["--verbose"], "there is no option '--verbose'"), (["walk"], "there is no verb 'walk'"),
+    (["run", "a", "b"], "'b' is too much"), (["run", "--bogus=pass-4711", "a"], "option --bogus"),
+    (["run", "-x", "a"], "no option -x"), (["run", "-qz", "a"], "no option -z"),
+    (["run", "--quiet=pass-4711", "a"], "--quiet takes no value"),
+    (["run", "--quiet", "-xq", "a"], "no option -x"),
+    (["run", "a", "--br", "x"], "--br is short for several options"),
+    (["run", "a", "-t"], "--timeout needs a value"), (["run", "a", "--inp"], "--input needs a value"),
+    (["cancel", "x", "-w"], "--wait needs a value"), (["cancel", "-q", "x"], "no option -q"),
+    (["run", "a", "--json", "[1"], "ends too early"), (["run", "a", "--json", "[1}"], "byte 3"),
+    (["run", "a", "--json", "1 2"], "byte 3"), (["run", "a", "--json", '"a'], "ends too early"),
+    (["run", "a", "--json", "tru"], "ends too early"), (["run", "a", "--json", "{} }"], "byte 4"),
+])
+def test_usage_errors_say_what_is_wrong(taskctl, arguments, told):
+    taskctl.broker = None
+    status, out, err = taskctl(*arguments, defaults=False)
+    assert (status, out) == (2, b"")
+    assert told in err and "pass-4711" not in err
+    assert err.endswith(" --help'.\n") and err.count("\n") == 2
 
 
 def test_program_name_too_long_for_the_runner(runner, client, taskctl):

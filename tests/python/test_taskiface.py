@@ -367,6 +367,22 @@ def test_time_left_of_the_run():
     assert json.loads(run(task(code), env={"TASKIFACE_TIMEOUT_MS": "0"}).output) == 0
 
 
+@pytest.mark.parametrize("timeout", ["0", "3600000"])
+def test_time_left_once_cancelled(timeout):
+    """The grace alone counts, also where it is the end of the run that brought the signal."""
+    code = """
+task.on_cancel()
+os.kill(os.getpid(), signal.SIGTERM)
+while not task.cancelled: pass
+left = task.time_left()
+task.output(json.dumps(left))
+"""
+    for grace, least, most in (("600000", 60, 600), ("0", 0, 0)):
+        r = run(task(code), env={"TASKIFACE_TIMEOUT_MS": timeout, "TASKIFACE_GRACE_MS": grace})
+        assert r.status == 0, r.stderr
+        assert least <= json.loads(r.output) <= most
+
+
 def test_close_puts_handlers_back():
     code = """
 before = signal.getsignal(signal.SIGINT)

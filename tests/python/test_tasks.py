@@ -20,7 +20,7 @@ def text():
 
 
 def words(data):
-    return re.findall(rb"[a-z0-9_]+", data.lower())
+    return re.findall(rb"[a-z]+", data.lower())
 
 
 @pytest.mark.parametrize("arguments", ["hyphens", "underscores", "none"])
@@ -43,7 +43,7 @@ def test_wordcount(program, arguments):
 
 @pytest.mark.parametrize("program", ["wordcount", "wordcount.py"])
 @pytest.mark.parametrize("data, distinct", [
-    (b"", 0), (b"\0\xff .", 0), (b"one", 1), (b"a A_1 a", 2)])
+    (b"", 0), (b"\0\xff .", 0), (b"one", 1), (b"a A_1 b2a", 2)])
 def test_wordcount_of_little(program, data, distinct):
     r = run([TASKS / program, "--rounds", "2"], data)
     assert (r.status, r.stderr) == (0, b"")

@@ -153,7 +153,7 @@ int world_close(void **state)
 	w->on_running = w->on_progress = w->on_text = w->on_cancelling = w->on_final = NULL;
 	engine_pause_relay(w->engine, false);
 	if (failed) {
-		engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, true, 0);
+		engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, true);
 		run_until_all_final(w);
 	}
 	engine_free(w->engine);

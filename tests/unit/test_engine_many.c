@@ -77,7 +77,7 @@ static void slots_are_those_of_the_program(void **state)
 		submit(w, &(struct job){ .sh = "exec sleep 300", .name = "any" });
 	}
 	assert_int_equal(w->n_running, 2 + 6);
-	engine_stop_all(w->engine, CAUSE_CANCELLED, true, 0);
+	engine_stop_all(w->engine, CAUSE_CANCELLED, true);
 	run_until_all_final(w);
 	assert_int_equal(w->n_final, 12);
 }
@@ -143,11 +143,12 @@ static void two_hundred_at_once(void **state)
 static void many_are_killed_together(void **state)
 {
 	struct world *w = *state;
+	w->config.limits.grace_us = SHORT_US;
 	for (int i = 0; i < 100; i++)
 		submit(w,
 			&(struct job){ .sh = "trap '' TERM; sleep 300 & setsid sleep 300 & wait" });
 	run_for_ms(w, 20);
-	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false, SHORT_US);
+	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false);
 	run_until_all_final(w);
 	assert_int_equal(w->n_final, 100);
 }
@@ -165,7 +166,7 @@ static void floods_do_not_hide_an_exit(void **state)
 		expect_success(w, submit_sh(w, "printf x >" OUT), "x");
 	expect_failure(w, submit(w, &(struct job){ .sh = "exec sleep 300", .timeout_ms = 50 }),
 		CAUSE_TIMED_OUT, "");
-	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false, NEVER_US);
+	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false);
 	run_until_all_final(w);
 }
 
@@ -178,7 +179,7 @@ static void opens_without_end_do_not_hide_the_rest(void **state)
 		submit(w, &(struct job){ .sh = "cat " IN " >" OUT, .input = slice_of("x") }), "x");
 	expect_failure(w, submit(w, &(struct job){ .sh = "exec sleep 300", .timeout_ms = 50 }),
 		CAUSE_TIMED_OUT, "");
-	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false, NEVER_US);
+	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false);
 	run_until_all_final(w);
 }
 
@@ -236,7 +237,7 @@ static void want_of_descriptors_hides_no_stray(void **state)
 	struct seen *seen = submit(w, &(struct job){ .role = { "escape", "stay", "deaf" } });
 	run_until_progress(w, seen, 1);
 	pid_t stray = atoi(seen->progress.data);
-	engine_stop_all(w->engine, CAUSE_CANCELLED, true, 0);
+	engine_stop_all(w->engine, CAUSE_CANCELLED, true);
 	rlim_t before = allow_descriptors(3);
 	run_for_ms(w, 100);
 	allow_descriptors(before);

@@ -188,7 +188,7 @@ static void stopping_all_ends_all(void **state)
 	assert_int_equal(w->n_running, 3);
 	engine_stop_waiting(w->engine, CAUSE_SHUTTING_DOWN);
 	assert_int_equal(w->n_final, 2);
-	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false, NEVER_US);
+	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false);
 	run_until_all_final(w);
 	for (int i = 0; i < 5; i++) {
 		expect_failure(w, seen[i], CAUSE_SHUTTING_DOWN, "shutting down");
@@ -203,25 +203,27 @@ static void stopping_all_at_once_does_not_ask(void **state)
 	w->config.limits.grace_us = NEVER_US;
 	seen = started(
 		w, &(struct job){ .sh = "trap '' TERM; " READY "while :; do sleep 0.02; done" });
-	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, true, 0);
+	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, true);
 	expect_failure(w, seen, CAUSE_SHUTTING_DOWN, "shutting down");
 	assert_int_equal(seen->outcome.signal, SIGKILL);
 }
 
-/* Also of those that are being stopped already. */
-static void stopping_all_bounds_the_grace_of_all(void **state)
+/* Also those that are being stopped already: programs were told how long they have. */
+static void stopping_all_leaves_each_its_grace(void **state)
 {
 	struct world *w = *state;
+	struct job job = { .sh = "trap 'sleep 0.3; exit 5' TERM; " READY
+				 "while :; do sleep 0.02; done" };
 	struct seen *asked, *new;
 	w->config.limits.grace_us = NEVER_US;
-	asked = started(
-		w, &(struct job){ .sh = "trap '' TERM; " READY "while :; do sleep 0.02; done" });
-	new = started(
-		w, &(struct job){ .sh = "trap '' TERM; " READY "while :; do sleep 0.02; done" });
+	asked = started(w, &job);
+	new = started(w, &job);
 	assert_true(stop(w, asked));
-	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false, SHORT_US);
+	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, false);
 	expect_failure(w, new, CAUSE_SHUTTING_DOWN, "shutting down");
 	expect_failure(w, asked, CAUSE_CANCELLED, "cancelled");
+	assert_int_equal(new->outcome.exit_code, 5);
+	assert_int_equal(asked->outcome.exit_code, 5);
 }
 
 static void a_cancel_can_be_followed_by_a_kill(void **state)
@@ -232,7 +234,7 @@ static void a_cancel_can_be_followed_by_a_kill(void **state)
 	seen = started(
 		w, &(struct job){ .sh = "trap '' TERM; " READY "while :; do sleep 0.02; done" });
 	assert_true(stop(w, seen));
-	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, true, 0);
+	engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, true);
 	expect_failure(w, seen, CAUSE_CANCELLED, "cancelled");
 }
 
@@ -464,7 +466,7 @@ int main(int argc, char **argv)
 		WITH_WORLD(a_waiting_task_is_cancelled_without_a_start),
 		WITH_WORLD(stopping_all_ends_all),
 		WITH_WORLD(stopping_all_at_once_does_not_ask),
-		WITH_WORLD(stopping_all_bounds_the_grace_of_all),
+		WITH_WORLD(stopping_all_leaves_each_its_grace),
 		WITH_WORLD(a_cancel_can_be_followed_by_a_kill),
 		WITH_WORLD(a_run_may_not_take_too_long),
 		WITH_WORLD(the_least_limit_holds),

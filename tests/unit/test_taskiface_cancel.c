@@ -203,18 +203,50 @@ static void knows_the_time_that_is_left(void)
 	CHECK(left > 0 && left <= 60000);
 	taskiface_close(task);
 
-	setenv("TASKIFACE_TIMEOUT_MS", "1", 1); /* the run ends before the grace time does */
+	unsetenv("TASKIFACE_GRACE_MS"); /* an older runner, or none */
 	task = open_task();
-	CHECK(taskiface_watch_cancellation(task, NULL, NULL) == 0);
-	poll(NULL, 0, 2);
-	CHECK(taskiface_time_left_ms(task) == 0);
+	CHECK(taskiface_watch_cancellation(task, NULL, NULL) == 0 && taskiface_cancelled(task));
+	left = taskiface_time_left_ms(task);
+	CHECK(left > 60000 && left <= 3600000);
 	taskiface_close(task);
 
 	unsetenv("TASKIFACE_TIMEOUT_MS");
-	unsetenv("TASKIFACE_GRACE_MS");
 	task = open_task();
 	CHECK(taskiface_watch_cancellation(task, NULL, NULL) == 0);
 	CHECK(taskiface_time_left_ms(task) == TASKIFACE_NO_LIMIT);
+	taskiface_close(task);
+}
+
+/* The end of the allowed time brings the signal, and the grace begins: there is time to clean up.
+ */
+static void has_its_grace_when_the_run_is_over(void)
+{
+	struct taskiface *task;
+	int64_t left;
+
+	setenv("TASKIFACE_TIMEOUT_MS", "1", 1);
+	setenv("TASKIFACE_GRACE_MS", "3600000", 1);
+	task = open_task();
+	CHECK(taskiface_watch_cancellation(task, NULL, NULL) == 0);
+	poll(NULL, 0, 2);
+	CHECK(taskiface_time_left_ms(task) == 0); /* the signal is on its way */
+	raise(SIGTERM);
+	left = taskiface_time_left_ms(task);
+	CHECK(left > 60000 && left <= 3600000);
+	taskiface_close(task);
+}
+
+static void has_no_time_left_when_the_grace_is_over(void)
+{
+	struct taskiface *task;
+
+	setenv("TASKIFACE_TIMEOUT_MS", "3600000", 1);
+	setenv("TASKIFACE_GRACE_MS", "1", 1);
+	task = open_task();
+	CHECK(taskiface_watch_cancellation(task, NULL, NULL) == 0);
+	raise(SIGTERM);
+	poll(NULL, 0, 2);
+	CHECK(taskiface_time_left_ms(task) == 0);
 	taskiface_close(task);
 }
 
@@ -409,6 +441,8 @@ IN_CHILD(ends_a_read_that_waits)
 IN_CHILD(one_handle_watches_at_a_time)
 IN_CHILD(puts_dispositions_back)
 IN_CHILD(knows_the_time_that_is_left)
+IN_CHILD(has_its_grace_when_the_run_is_over)
+IN_CHILD(has_no_time_left_when_the_grace_is_over)
 IN_CHILD(outlive_a_member)
 IN_CHILD(disarm)
 IN_CHILD(its_thread_takes_no_signals)
@@ -424,6 +458,8 @@ int main(void)
 		TEST(test_one_handle_watches_at_a_time),
 		TEST(test_puts_dispositions_back),
 		TEST(test_knows_the_time_that_is_left),
+		TEST(test_has_its_grace_when_the_run_is_over),
+		TEST(test_has_no_time_left_when_the_grace_is_over),
 		TEST(destroys_the_group_and_tells_why),
 		TEST(destroys_the_group_by_argument),
 		TEST(destroys_itself_without_room),

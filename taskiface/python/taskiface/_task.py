@@ -255,15 +255,22 @@ class Task:
         return -1 if self._watch is None else self._watch.fd
 
     def time_left(self) -> Optional[float]:
-        """Seconds until the program is killed: what is left of the grace time once a cancellation
-        was seen, and of the time for the whole run, whichever is less; None without limit."""
-        ends = []
-        if self._timeout_ms is not None:
-            ends.append(self._opened + self._timeout_ms / 1000)
+        """How many seconds the program has.
+
+        Before a cancellation was seen: until the time allowed for the whole run is over; then the
+        runner asks it to end. Once one was seen: until the runner kills it, that is what is left of
+        the grace time counted from the signal, the same whether it came from a cancel, the end of
+        the allowed time or the end of the runner. 0 when it is over, None without limit.
+        """
+        # From the signal on the runner counts nothing but the grace time.
         if self.cancelled and self._grace_ms is not None:
             assert self._watch is not None and self._watch.at is not None
-            ends.append(self._watch.at + self._grace_ms / 1000)
-        return max(0.0, min(ends) - now()) if ends else None
+            end = self._watch.at + self._grace_ms / 1000
+        elif self._timeout_ms is not None:
+            end = self._opened + self._timeout_ms / 1000
+        else:
+            return None
+        return max(0.0, end - now())
 
     def self_destruct(self, seconds: Optional[float]) -> None:
         """End the program after so many seconds even if it hangs: a failure of kind "self-destruct"

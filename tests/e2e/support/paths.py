@@ -10,3 +10,5 @@ TASKCTL = os.path.join(BUILD, "taskctl", "taskctl")
 TASKS = os.path.join(BUILD, "tasks")
 PROGRAMS = os.path.join(ROOT, "tests", "e2e", "programs")
 ACT = os.path.join(PROGRAMS, "act.py")
+TIME_LEFT = {"C": os.path.join(BUILD, "tests", "e2e", "time_left"),
+             "Python": os.path.join(PROGRAMS, "time_left.py")}
