@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/topology.h"
 
-/* Publishing has channel 1 of its connection; declaring there gets one of its own, because the
- * server closes the channel of a declaration that it refuses. */
+/* On the publisher's connection 1 and 2 are left to us: the server closes the channel of a
+ * declaration that it refuses. */
 #define DECLARE_CHANNEL 2
 
 uint16_t topology_queue_channel(const struct config *config, size_t queue)

@@ -163,7 +163,7 @@ static int on_answer(struct taskclient *c, struct cancel *cancel, const struct m
 
 	if (r < 0 && r != -EINVAL)
 		return r;
-	ret->kind = r == 0 ? TASKCLIENT_ANSWER : TASKCLIENT_MALFORMED;
+	ret->kind = r == 0 ? TASKCLIENT_ANSWER : TASKCLIENT_BAD_ANSWER;
 	taskclient_copy_id(ret->id, cancel->id);
 	if (r == 0)
 		cancel_remove(c, cancel);

@@ -75,6 +75,7 @@ enum taskclient_event_kind {
 	TASKCLIENT_RESPONSE,   /* response, facts */
 	TASKCLIENT_MALFORMED,  /* an answer that is no response: error; id where it can be told */
 	TASKCLIENT_ANSWER,     /* answer to a cancel: "accepted", "gone", or an error text */
+	TASKCLIENT_BAD_ANSWER, /* one that is not understood: error; a good one may still come */
 	TASKCLIENT_NO_ANSWER,  /* nobody answered a cancel; error -ENOENT: no control exchange */
 	TASKCLIENT_BLOCKED,    /* the server takes nothing for now; error has its words */
 	TASKCLIENT_UNBLOCKED,

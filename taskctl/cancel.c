@@ -96,7 +96,7 @@ static void handle(struct cancel_verb *v, const struct taskclient_event *event)
 	case TASKCLIENT_NO_ANSWER:
 		on_no_answer(v, event);
 		break;
-	case TASKCLIENT_MALFORMED: /* the right one may still come */
+	case TASKCLIENT_BAD_ANSWER:
 		say("%s: an answer that is not understood: %s", event->id, event->error.text);
 		break;
 	case TASKCLIENT_BLOCKED:

@@ -69,16 +69,26 @@ static void tell(const struct taskclient_event *event, const char *became, struc
 	buf_deinit(&text);
 }
 
+/* An output without a last newline would have our words on its own line. */
+static void begin_line(struct slice output)
+{
+	if (output.len > 0 && output.data[output.len - 1] != '\n' && isatty(STDOUT_FILENO) == 1)
+		(void)write_all(STDERR_FILENO, slice_of("\n"));
+}
+
 static int report_success(const struct taskclient_event *event, bool brief)
 {
-	int r = write_all(STDOUT_FILENO, buf_slice(&event->response.output));
+	struct slice output = buf_slice(&event->response.output);
+	int r = write_all(STDOUT_FILENO, output);
 
 	if (r < 0) {
 		say("%s succeeded, but its output cannot be written: %s", event->id, strerror(-r));
 		return EXIT_LOCAL;
 	}
-	if (!brief)
+	if (!brief) {
+		begin_line(output);
 		tell(event, "succeeded", (struct slice){ 0 });
+	}
 	return EXIT_DONE;
 }
 

@@ -316,6 +316,9 @@ static int on_event(struct run_verb *v, const struct taskclient_event *event)
 		bar_hide(&v->bar);
 		say("%s: an answer that is not understood: %s", v->id, event->error.text);
 		return EXIT_BROKER;
+	case TASKCLIENT_BAD_ANSWER:
+		NOTICE(v, "an answer to the cancel that is not understood: %s", event->error.text);
+		return GOING_ON;
 	case TASKCLIENT_NO_ANSWER:
 		return on_no_answer(v, &event->error);
 	case TASKCLIENT_BLOCKED:

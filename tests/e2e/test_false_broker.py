@@ -8,8 +8,8 @@ import pytest
 from pika import spec
 
 from support.false_broker import FalseBroker
-from support.runner import base_config
-from support.taskctl import Taskctl, wait_stderr
+from support.runner import act, base_config
+from support.taskctl import Taskctl
 from support.waiting import wait_until
 
 
@@ -286,6 +286,24 @@ def test_alarm_and_its_end(taskctl):
     assert "takes no messages for now: low on " in err and "\x1b" not in err
 
 
+@pytest.mark.parametrize("code,text", [
+    (405, "RESOURCE_LOCKED - not yours"), (404, "NOT_FOUND - gone")])
+def test_queue_that_may_not_be_looked_into(taskctl, code, text):
+    """Why nothing happens cannot be told then; it is waited for all the same."""
+    def behave(session, _):
+        session.greet()
+        session.take_publish()
+        session.method(session.channel, spec.Basic.Ack(1, False))
+        channel, method = session.expect(spec.Queue.Declare)
+        assert method.passive
+        session.method(channel, spec.Channel.Close(code, text, 50, 10))
+        session.expect(spec.Channel.CloseOk)
+        succeed(session)
+        session.serve()
+    status, out, err = played_to_taskctl(taskctl, behave, "run", "prog")
+    assert (status, out, err) == (0, b"ok", "")
+
+
 # Requests that are not taken
 
 def nack(s):
@@ -397,6 +415,25 @@ def test_task_that_cannot_be_cancelled_goes_on(taskctl):
     assert "it cannot be cancelled: NOT_FOUND - no exchange" in err
 
 
+def test_answer_that_is_none(taskctl):
+    """Whoever listens to cancels may answer nonsense: the task is followed to its end."""
+    def behave(session, _):
+        session.greet()
+        session.take_publish()
+        response = {**OK, "id": session.request[0].correlation_id, "output": None}
+        session.deliver(json.dumps({**response, "status": "RUNNING"}).encode())
+        process.send_signal(signal.SIGINT)
+        session.take_publish()
+        session.deliver(b"nonsense", correlation_id=session.request[0].correlation_id)
+        session.deliver(json.dumps({**response, "status": "CANCELLED"}).encode())
+        session.serve()
+    with FalseBroker(behave) as false:
+        process = taskctl.start("run", "--id", "one", "prog", url=false.url, defaults=False)
+        status, out, err = taskctl.end(process)
+    assert (status, out) == (130, b""), err
+    assert "an answer to the cancel that is not understood" in err and "one was cancelled" in err
+
+
 def test_answer_that_comes_twice(taskctl):
     """The cancel was repeated because the runner took its time: the second answer is nobody's."""
     def behave(session, _):
@@ -495,8 +532,9 @@ def other_answer(s):
 
 
 @pytest.mark.parametrize("behave,told", [
-    (other_mechanism, "does not accept a name and password"), (other_version, "no AMQP 0-9-1 server"),
-    (silent_refusal, "during login"), (challenge, ""), (no_such_vhost, "530 NOT_ALLOWED - vhost / not found"),
+    (other_mechanism, "does not accept a name and password"),
+    (other_version, "no AMQP 0-9-1 server"), (silent_refusal, "during login"), (challenge, ""),
+    (no_such_vhost, "530 NOT_ALLOWED - vhost / not found"),
     (close_for_a_channel, "504 CHANNEL_ERROR - not now"),
     (gone_for_a_channel, ""), (refused_queue, "ACCESS_REFUSED - no queues for you"),
     (close_for_a_queue, "541 INTERNAL_ERROR - it broke"), (gone_for_a_queue, ""),
@@ -598,3 +636,89 @@ def test_runner_publishes_until_it_is_confirmed(names, tmp_path, start_runner, m
     assert acked == [2]
     first, second = published
     assert first[1] == second[1] and first[0].message_id == second[0].message_id
+
+
+# A runner that asks for cancels in the ancestor's way
+
+REQUEST = json.dumps({"id": "one", "script": "ok"}).encode()
+
+
+@pytest.fixture
+def asking(names, tmp_path, start_runner):
+    """asking(false): a runner that looks into a queue for each task."""
+    def start(false):
+        config = base_config(false, names, tmp_path / "run")
+        config["cancellation"] = {"exchange": names.cancellation}
+        config["programs"]["ok"] = act(["output", "ok"])
+        return start_runner(false, NoClient, config, ready=False)
+    return start
+
+
+def played_to_asking(asking, play, until):
+    """The consuming connections are given to `play` with their number; gives all that was published
+    and the log."""
+    published, number = [], iter(range(100))
+
+    def behave(session, _):
+        if consumes(session):
+            play(session, next(number))
+            session.serve()
+        while True:
+            count = session.take_publish()
+            published.append(json.loads(session.request[1]))
+            session.method(session.channel, spec.Basic.Ack(count, False))
+    with FalseBroker(behave) as false:
+        runner = asking(false)
+        wait_until(until, lambda: "the end of it; log:\n" + runner.log)
+        runner.signal(signal.SIGTERM)
+        assert runner.wait_end() == 0
+        return [response["status"] for response in published], runner.log
+
+
+def test_connection_lost_while_asking(asking):
+    """The request comes again, and is asked for again."""
+    acked = []
+
+    def play(session, number):
+        session.deliver(REQUEST, 1, redelivered=number > 0, reply_to="me")
+        channel, _ = session.expect(spec.Basic.Get)
+        if number == 0:
+            session.peer.close()
+            return
+        session.method(channel, spec.Basic.GetEmpty())
+        acked.append(session.expect(spec.Basic.Ack))
+    statuses, _ = played_to_asking(asking, play, lambda: acked)
+    assert statuses == ["RUNNING", "SUCCESS"]
+
+
+def test_channel_closed_while_asking(asking):
+    """Once: it asks again. Twice, without a word on what is wrong: the task runs unasked."""
+    acked = []
+
+    def play(session, number):
+        session.deliver(REQUEST, 1, reply_to="me")
+        for _ in range(2):
+            channel, _ = session.expect(spec.Basic.Get)
+            session.method(channel, spec.Channel.Close(406, "PRECONDITION_FAILED - so", 60, 70))
+            session.expect(spec.Channel.CloseOk)
+        acked.append(session.expect(spec.Basic.Ack))
+    statuses, log = played_to_asking(asking, play, lambda: acked)
+    assert statuses == ["RUNNING", "SUCCESS"]
+    assert log.count("broker.cancellation-refused") >= 2 and "task.cancellation-unknown" in log
+
+
+def test_end_while_asking(asking, request):
+    """It has not started, and goes back to its queue; so does what was on its way already."""
+    back = []
+
+    def play(session, number):
+        session.deliver(REQUEST, 1, reply_to="me")
+        asked, _ = session.expect(spec.Basic.Get)
+        request.node.runners[0].signal(signal.SIGTERM)
+        session.expect(spec.Basic.Cancel)
+        session.deliver(REQUEST.replace(b"one", b"two"), 1, reply_to="me")
+        back.append(session.expect(spec.Basic.Nack)[1].requeue)
+        session.method(asked, spec.Basic.GetEmpty())
+        back.append(session.expect(spec.Basic.Nack)[1].requeue)
+    statuses, _ = played_to_asking(asking, play, lambda: len(back) == 2)
+    assert (statuses, back) == ([], [True, True])

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 import uuid
 
 import pika
@@ -275,7 +274,8 @@ def test_password_from_a_file(runner, client, taskctl, tmp_path, broker, end):
     right = secret(tmp_path / "right", PASSWORD + end)
     wrong = secret(tmp_path / "wrong", "wrong")
     taskctl.broker = None
-    for url in ("amqp://e2e@127.0.0.1:%d" % broker.port, "amqp://e2e:bad@127.0.0.1:%d" % broker.port):
+    for who in ("e2e", "e2e:bad"):
+        url = "amqp://%s@127.0.0.1:%d" % (who, broker.port)
         assert taskctl("run", "ok", "--password-file", right, url=url)[:2] == (0, b"ok")
         assert taskctl("run", "ok", "--password-file", right, "--broker", url)[:2] == (0, b"ok")
         assert taskctl("run", "ok", url=url, environment={
@@ -374,7 +374,8 @@ def test_address_in_a_file_is_never_shown(taskctl, tmp_path):
 def test_broker_named_twice(taskctl, tmp_path):
     taskctl.broker = None
     file = secret(tmp_path / "url", "amqp://127.0.0.1:1")
-    status, _, err = taskctl("run", "act", "--broker", "amqp://h", "--broker-file", file, defaults=False)
+    status, _, err = taskctl("run", "act", "--broker", "amqp://h", "--broker-file", file,
+                             defaults=False)
     assert status == 2 and "--broker and --broker-file exclude each other" in err
     status, _, err = taskctl("run", "act", defaults=False, environment={
         "TASKCTL_BROKER": "amqp://h", "TASKCTL_BROKER_FILE": file})

@@ -143,6 +143,34 @@ static void test_hostile_texts(void **state)
 	assert_true(strlen(told.err.text) < 2100);
 }
 
+/* What is told begins a line of its own; stdout gets the output and nothing else. */
+static void test_output_on_a_terminal(void **state)
+{
+	static const struct {
+		const char *output, *out, *err;
+	} cases[] = {
+		{ "result", "result", "\ntaskctl: one succeeded; on r1\n" },
+		{ "result\n", "result\r\n", "taskctl: one succeeded; on r1\n" },
+		{ "", "", "taskctl: one succeeded; on r1\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		for (int brief = 0; brief < 2; brief++) {
+			struct taskclient_event event =
+				final(STATUS_SUCCESS, CAUSE_NONE, cases[i].output);
+			struct capture out, err;
+
+			capture_terminal(&out, STDOUT_FILENO, 80);
+			capture_start(&err, STDERR_FILENO);
+			report_final(&event, brief);
+			capture_end(&err);
+			capture_end(&out);
+			assert_string_equal(out.text, cases[i].out);
+			assert_string_equal(err.text, brief ? "" : cases[i].err);
+		}
+}
+
 static void test_output_that_cannot_be_written(void **state)
 {
 	struct taskclient_event event = final(STATUS_SUCCESS, CAUSE_NONE, "result");
@@ -170,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_each_cause_has_its_status),
 		cmocka_unit_test(test_facts),
 		cmocka_unit_test(test_hostile_texts),
+		cmocka_unit_test(test_output_on_a_terminal),
 		cmocka_unit_test(test_output_that_cannot_be_written),
 	};
 

@@ -101,6 +101,8 @@ class Session:
             spec.Channel.Close: spec.Channel.CloseOk, spec.Confirm.Select: spec.Confirm.SelectOk,
             spec.Exchange.Declare: spec.Exchange.DeclareOk, spec.Queue.Bind: spec.Queue.BindOk,
             spec.Basic.Qos: spec.Basic.QosOk}
+        if getattr(method, "nowait", False) and not isinstance(method, spec.Basic.Consume):
+            return
         if type(method) in simple:
             self.method(channel, simple[type(method)]())
         elif isinstance(method, spec.Queue.Declare):
@@ -123,19 +125,25 @@ class Session:
         self.published[self.channel] = self.published.get(self.channel, 0) + 1
         return self.published[self.channel]
 
-    def deliver(self, body, channel=None, **properties):
+    def deliver(self, body, channel=None, redelivered=False, **properties):
         """A message for whoever consumes, well-formed."""
-        channel = self.begin_delivery(channel)
+        channel = self.begin_delivery(channel, redelivered)
         self.header(channel, len(body), **properties)
         if body:
             self.body(channel, body)
 
-    def begin_delivery(self, channel=None):
+    def begin_delivery(self, channel=None, redelivered=False):
         """Only the method: header and body are to follow."""
         channel = channel or next(iter(self.consumers))
         self.method(channel, spec.Basic.Deliver(
-            self.consumers.get(channel, "nobody's"), 1, False, "", "key"))
+            self.consumers.get(channel, "nobody's"), 1, redelivered, "", "key"))
         return channel
+
+    def confirm_all(self):
+        """Takes whatever is published."""
+        while True:
+            number = self.take_publish()
+            self.method(self.channel, spec.Basic.Ack(number, False))
 
     def serve(self):
         """Behaves until the other end goes."""
@@ -143,7 +151,8 @@ class Session:
 
 
 class FalseBroker:
-    """Each connection is given to `behave`, with its number from 0. What that raises fails the test."""
+    """Each connection is given to `behave`, with its number from 0; what that raises fails the
+    test."""
 
     def __init__(self, behave):
         self.behave = behave

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A control group with a memory limit, in which the kernel kills for want of memory as it does in a
-container that has one. It is made by systemd where that runs, else below or beside our own group."""
+"""A control group with a memory limit, in which the kernel kills for want of memory as it does in
+a container that has one. Systemd makes it where it runs; else it is below or beside our own."""
 
 import os
 import shutil
@@ -23,8 +23,8 @@ def memory_group(bytes):
         except (CannotBeMade, OSError) as problem:
             reasons.append("%s: %s" % (make.what, problem))
     raise AssertionError(
-        "this test needs a control group with a memory limit, and none can be made here (be root; in "
-        "a container, one that may write to /sys/fs/cgroup):\n  " + "\n  ".join(reasons))
+        "this test needs a control group with a memory limit, and none can be made here (be root; "
+        "in a container, one that may write to /sys/fs/cgroup):\n  " + "\n  ".join(reasons))
 
 
 def mounts(kind):
