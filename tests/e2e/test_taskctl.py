@@ -441,7 +441,7 @@ def test_request_too_large_for_the_broker(own_broker, names, taskctl, tmp_path):
 
 def test_broker_alarm_is_told(own_broker, names, taskctl):
     own_broker.connect().channel().queue_declare(names.queue, durable=True)
-    own_broker.ctl("set_vm_memory_high_watermark", "0")
+    own_broker.alarm(True)
     taskctl.broker = own_broker
     process = taskctl.start("run", "act")
     wait_stderr(process, "takes no messages for now", "memory")
