@@ -262,18 +262,40 @@ int mq_declare_exchange(struct mq_connection *c, uint16_t channel,
 		err);
 }
 
-unsigned mq_queue_arguments(const struct mq_queue *queue, amqp_table_entry_t entries[2])
+static amqp_table_entry_t text_argument(const char *key, const char *text)
+{
+	return (amqp_table_entry_t){ .key = amqp_cstring_bytes(key),
+		.value = { .kind = AMQP_FIELD_KIND_UTF8, .value = { .bytes = mq_bytes(text) } } };
+}
+
+/* RabbitMQ compares arguments by value, not by width. */
+static amqp_table_entry_t number_argument(const char *key, int64_t number)
+{
+	return (amqp_table_entry_t){ .key = amqp_cstring_bytes(key),
+		.value = { .kind = AMQP_FIELD_KIND_I64, .value = { .i64 = number } } };
+}
+
+unsigned mq_queue_arguments(
+	const struct mq_queue *queue, amqp_table_entry_t entries[MQ_QUEUE_ARGUMENTS_MAX])
 {
 	unsigned n = 0;
 
 	if (queue->type)
-		entries[n++] = (amqp_table_entry_t){ .key = amqp_cstring_bytes("x-queue-type"),
-			.value = { .kind = AMQP_FIELD_KIND_UTF8,
-				.value = { .bytes = mq_bytes(queue->type) } } };
+		entries[n++] = text_argument("x-queue-type", queue->type);
 	if (queue->max_priority > 0)
-		entries[n++] = (amqp_table_entry_t){ .key = amqp_cstring_bytes("x-max-priority"),
-			.value = { .kind = AMQP_FIELD_KIND_I32,
-				.value = { .i32 = queue->max_priority } } };
+		entries[n++] = number_argument("x-max-priority", queue->max_priority);
+	if (queue->ttl_ms > 0)
+		entries[n++] = number_argument("x-message-ttl", queue->ttl_ms);
+	if (queue->expires_ms > 0)
+		entries[n++] = number_argument("x-expires", queue->expires_ms);
+	if (queue->dead_letter_queue) {
+		entries[n++] = text_argument("x-dead-letter-exchange", "");
+		entries[n++] = text_argument("x-dead-letter-routing-key", queue->dead_letter_queue);
+	}
+	if (queue->dead_letter_safely) {
+		entries[n++] = text_argument("x-dead-letter-strategy", "at-least-once");
+		entries[n++] = text_argument("x-overflow", "reject-publish");
+	}
 	return n;
 }
 
@@ -281,7 +303,7 @@ static int declare_queue(struct mq_connection *c, uint16_t channel, const struct
 	amqp_queue_declare_ok_t *ret, struct error *err)
 {
 	const amqp_queue_declare_ok_t *ok;
-	amqp_table_entry_t entries[2];
+	amqp_table_entry_t entries[MQ_QUEUE_ARGUMENTS_MAX];
 	amqp_table_t arguments = { .entries = entries };
 	int r = begin_rpc(c, channel, err);
 

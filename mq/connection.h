@@ -60,6 +60,14 @@ struct mq_queue {
 	bool passive;
 	const char *type; /* x-queue-type; NULL: the server's default */
 	int max_priority; /* x-max-priority; 0: none */
+	/* What is in it for longer than ttl_ms (x-message-ttl; 0: no limit) and held by nobody goes
+	 * to the queue dead_letter_queue (through the default exchange; NULL: is dropped). */
+	int64_t ttl_ms;
+	const char *dead_letter_queue;
+	/* Quorum: moved there with confirms, so that nothing is lost on the way; what is full
+	 * refuses (x-dead-letter-strategy, x-overflow). */
+	bool dead_letter_safely;
+	int64_t expires_ms; /* deleted when unused for so long (x-expires); 0: never */
 };
 
 /* -EEXIST: it is there with another argument; @err says which, what we wanted and what is.
@@ -111,6 +119,9 @@ int mq_send_bind(struct mq_connection *c, uint16_t channel, const char *queue, c
 	const char *routing_key);
 int mq_send_delete_queue(struct mq_connection *c, uint16_t channel, const char *queue,
 	bool if_unused, bool if_empty);
+/* As mq_qos; MQ_QOS_SET follows. The server works off a channel in order: the answer tells that it
+ * took all that was sent there before, acknowledgements above all. */
+int mq_send_qos(struct mq_connection *c, uint16_t channel, uint16_t prefetch);
 /* Asks for a channel; MQ_CHANNEL_OPENED follows. For reopening after MQ_CHANNEL_CLOSED. */
 int mq_send_channel_open(struct mq_connection *c, uint16_t channel);
 
@@ -123,6 +134,7 @@ enum mq_event_kind {
 	MQ_RETURNED,           /* a mandatory message went to no queue; its MQ_ACK follows */
 	MQ_ACK,                /* number, multiple: published messages are safe */
 	MQ_NACK,               /* number, multiple: the server could not take them */
+	MQ_QOS_SET,            /* the answer to mq_send_qos */
 	MQ_CONSUMER_CANCELLED, /* tag: by the server (queue deleted, leader gone) */
 	MQ_CHANNEL_OPENED,
 	MQ_CHANNEL_CLOSED, /* by the server, code and text; close-ok has been sent */

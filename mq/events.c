@@ -213,6 +213,14 @@ static int on_cancel(
 	return DONE;
 }
 
+static int on_qos_ok(
+	struct mq_connection *c, uint16_t channel, const void *decoded, struct mq_event *ret)
+{
+	(void)c, (void)decoded;
+	event_init(ret, MQ_QOS_SET, channel);
+	return DONE;
+}
+
 static int on_channel_open_ok(
 	struct mq_connection *c, uint16_t channel, const void *decoded, struct mq_event *ret)
 {
@@ -262,6 +270,7 @@ static const struct {
 	{ AMQP_BASIC_ACK_METHOD, on_ack },
 	{ AMQP_BASIC_NACK_METHOD, on_nack },
 	{ AMQP_BASIC_CANCEL_METHOD, on_cancel },
+	{ AMQP_BASIC_QOS_OK_METHOD, on_qos_ok },
 	{ AMQP_CHANNEL_OPEN_OK_METHOD, on_channel_open_ok },
 	{ AMQP_CHANNEL_CLOSE_METHOD, on_channel_close },
 	{ AMQP_CHANNEL_FLOW_METHOD, on_channel_flow },

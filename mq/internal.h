@@ -118,7 +118,9 @@ int mq_fail_status(struct mq_connection *c, int status, const char *what);
 int mq_status_errno(int status);
 
 /* connection.c: the arguments of a declaration; gives their number. */
-unsigned mq_queue_arguments(const struct mq_queue *queue, amqp_table_entry_t entries[2]);
+#define MQ_QUEUE_ARGUMENTS_MAX 8
+unsigned mq_queue_arguments(
+	const struct mq_queue *queue, amqp_table_entry_t entries[MQ_QUEUE_ARGUMENTS_MAX]);
 
 /* events.c: reads frames until one event is complete: 1, 0 (nothing for now) or a negative errno.
  */

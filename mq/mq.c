@@ -216,6 +216,38 @@ int mq_properties_add_int(struct mq_properties *properties, const char *name, in
 		properties, name, (struct mq_header){ .kind = MQ_HEADER_INT, .number = number });
 }
 
+static void free_header(struct mq_header *header)
+{
+	free(header->name);
+	if (header->kind == MQ_HEADER_TEXT)
+		free(header->text);
+	*header = (struct mq_header){ 0 };
+}
+
+void mq_properties_cut(struct mq_properties *p, unsigned n)
+{
+	while (p->n_headers > n)
+		free_header(&p->headers[--p->n_headers]);
+}
+
+void mq_properties_remove(struct mq_properties *p, const char *prefix)
+{
+	size_t len = strlen(prefix);
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < p->n_headers; i++) {
+		struct mq_header header = p->headers[i];
+
+		if (strncmp(header.name, prefix, len) == 0)
+			free_header(&header);
+		else
+			p->headers[kept++] = header;
+	}
+	for (unsigned i = kept; i < p->n_headers; i++)
+		p->headers[i] = (struct mq_header){ 0 };
+	p->n_headers = kept;
+}
+
 const struct mq_header *mq_properties_header(
 	const struct mq_properties *properties, const char *name)
 {
@@ -238,6 +270,59 @@ void mq_message_deinit(struct mq_message *message)
 	mq_properties_deinit(&message->properties);
 	buf_deinit(&message->body);
 	mq_message_init(message);
+}
+
+static int copy_texts(const struct mq_properties *from, struct mq_properties *to)
+{
+	const struct {
+		char **to;
+		const char *from;
+	} texts[] = {
+		{ &to->content_type, from->content_type },
+		{ &to->correlation_id, from->correlation_id },
+		{ &to->reply_to, from->reply_to },
+		{ &to->message_id, from->message_id },
+		{ &to->type, from->type },
+		{ &to->app_id, from->app_id },
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(texts) / sizeof(*texts); i++)
+		r = mq_properties_set(texts[i].to, texts[i].from);
+	return r;
+}
+
+static int copy_properties(const struct mq_properties *from, struct mq_properties *to)
+{
+	int r = copy_texts(from, to);
+
+	to->persistent = from->persistent;
+	to->priority = from->priority;
+	for (unsigned i = 0; r == 0 && i < from->n_headers; i++) {
+		const struct mq_header *h = &from->headers[i];
+
+		r = h->kind == MQ_HEADER_INT ? mq_properties_add_int(to, h->name, h->number)
+					     : mq_properties_add_text(to, h->name, h->text);
+	}
+	return r;
+}
+
+int mq_message_copy(const struct mq_message *message, struct mq_message *ret)
+{
+	int r;
+
+	mq_message_init(ret);
+	r = mq_properties_set(&ret->exchange, message->exchange);
+	if (r == 0)
+		r = mq_properties_set(&ret->routing_key, message->routing_key);
+	if (r == 0)
+		r = copy_properties(&message->properties, &ret->properties);
+	if (r == 0 && message->body.len)
+		r = buf_append(&ret->body, message->body.data, message->body.len);
+	ret->mandatory = message->mandatory;
+	if (r < 0)
+		mq_message_deinit(ret);
+	return r < 0 ? -ENOMEM : 0;
 }
 
 static int check_short(const char *text, const char *what, struct error *err)

@@ -77,6 +77,10 @@ int mq_properties_set(char **field, const char *text);
 /* 0, -ENOMEM, or -E2BIG when MQ_HEADERS_MAX are there; a name that stands already is replaced. */
 int mq_properties_add_text(struct mq_properties *properties, const char *name, const char *text);
 int mq_properties_add_int(struct mq_properties *properties, const char *name, int64_t number);
+/* The last headers go until there are at most @n. */
+void mq_properties_cut(struct mq_properties *properties, unsigned n);
+/* Headers whose name begins with @prefix go. */
+void mq_properties_remove(struct mq_properties *properties, const char *prefix);
 /* NULL where there is no such header. */
 const struct mq_header *mq_properties_header(
 	const struct mq_properties *properties, const char *name);
@@ -92,6 +96,8 @@ struct mq_message {
 
 void mq_message_init(struct mq_message *message);
 void mq_message_deinit(struct mq_message *message);
+/* @ret (not initialised) becomes a copy of its own; of nothing after -ENOMEM. */
+int mq_message_copy(const struct mq_message *message, struct mq_message *ret);
 /* Whether AMQP can carry it at all: names, keys and the texts of properties are at most 255 bytes,
  * the headers fit into a frame. 0, or -EINVAL with what is too long. */
 int mq_message_check(const struct mq_message *message, struct error *err);

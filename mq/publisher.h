@@ -38,6 +38,9 @@ struct mq_publisher_options {
 	 * MQ_PUBLISHER_CONSUMER_READY. It opens the next one after mq_publisher_reconnect_consumer.
 	 */
 	int (*prepare_consumer)(struct mq_connection *c, void *userdata, struct error *err);
+	/* Called in the publisher's thread when a message with this token has been written; for the
+	 * crash points of test builds. May be NULL. */
+	void (*on_sent)(uint64_t token);
 	void *userdata;
 };
 

@@ -60,6 +60,8 @@ static void publish(struct worker *w, struct publisher_item *item)
 	} else if (r < 0) {
 		mq_explain(w->c, r, &err);
 		worker_lost(w, &err);
+	} else if (w->p->options.on_sent) {
+		w->p->options.on_sent(item->event.token);
 	}
 }
 

@@ -38,6 +38,9 @@ int mq_consume(struct mq_connection *c, uint16_t channel, const char *queue, con
 		.consumer_tag = mq_bytes(tag),
 		.no_ack = no_ack,
 		.exclusive = exclusive,
+		/* RabbitMQ 3.10 fails with an internal error, and closes the connection, when a
+		 * consumer is cancelled before its consume-ok has gone out. */
+		.nowait = true,
 	};
 
 	assert(mq_is_short(queue) && mq_is_short(tag));
@@ -123,7 +126,7 @@ int mq_send_declare_exchange(
 
 int mq_send_declare_queue(struct mq_connection *c, uint16_t channel, const struct mq_queue *queue)
 {
-	amqp_table_entry_t entries[2];
+	amqp_table_entry_t entries[MQ_QUEUE_ARGUMENTS_MAX];
 	amqp_queue_declare_t m = {
 		.queue = mq_bytes(queue->name),
 		.passive = queue->passive,
@@ -162,6 +165,13 @@ int mq_send_delete_queue(
 
 	assert(mq_is_short(queue));
 	return send_method(c, channel, AMQP_QUEUE_DELETE_METHOD, &m);
+}
+
+int mq_send_qos(struct mq_connection *c, uint16_t channel, uint16_t prefetch)
+{
+	amqp_basic_qos_t m = { .prefetch_count = prefetch };
+
+	return send_method(c, channel, AMQP_BASIC_QOS_METHOD, &m);
 }
 
 int mq_send_channel_open(struct mq_connection *c, uint16_t channel)
