@@ -111,6 +111,14 @@ struct config {
 	bool cancellation_durable; /* of the queue for each task */
 	char *dead_letter_queue;   /* "" : none */
 
+	struct {
+		bool hold;            /* ack: hold; nothing is parked */
+		uint64_t park_us;     /* age at which a request is parked; 60 s */
+		uint64_t lease_us;    /* x-message-ttl of the hold queue; 300 s */
+		char *hold_type;      /* "auto", "classic", "quorum" */
+		unsigned crash_limit; /* 5 */
+	} delivery;
+
 	char *run_directory; /* NULL: the first that can be written of $RUNTIME_DIRECTORY, $TMPDIR,
 				/run, /dev/shm, /tmp */
 

@@ -82,6 +82,17 @@ static int read_variable(struct reader *reader, const char *name, const char *va
 	return r;
 }
 
+/* Of test builds alone; see common/crash.h. */
+static bool is_crash_point(const char *name)
+{
+#ifdef TASKRUNNER_CRASH_POINTS
+	return !strcmp(name, PREFIX "CRASH_AT");
+#else
+	(void)name;
+	return false;
+#endif
+}
+
 int config_read_environment(struct reader *reader)
 {
 	for (char *const *e = reader->source.environment; e && *e; e++) {
@@ -92,7 +103,7 @@ int config_read_environment(struct reader *reader)
 		if (strncmp(*e, PREFIX, strlen(PREFIX)) || !(*e)[len])
 			continue;
 		snprintf(name, sizeof(name), "%.*s", (int)(len < 127 ? len : 127), *e);
-		if (!strcmp(name, PREFIX "DEBUG"))
+		if (!strcmp(name, PREFIX "DEBUG") || is_crash_point(name))
 			continue;
 		r = read_variable(reader, name, *e + len + 1);
 		if (r < 0)

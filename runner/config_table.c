@@ -19,6 +19,8 @@
 #define NAME_MAX_BYTES 255 /* what AMQP's short strings hold */
 
 static const char *const compat_words[] = { "none", "terarium", NULL };
+static const char *const ack_words[] = { "lease", "hold", NULL };
+static const char *const hold_types[] = { "auto", "classic", "quorum", NULL };
 static const char *const queue_types[] = { "classic", "quorum", NULL };
 static const char *const exchange_types[] = { "direct", "topic", "fanout", NULL };
 static const char *const level_words[] = { "error", "warn", "notice", "info", "debug", NULL };
@@ -104,6 +106,27 @@ static const struct setting config_rows[] = {
 		.max = NAME_MAX_BYTES, .fallback = "taskrunner.dead-letters",
 		.meaning = "where messages go that nobody can be told about; empty: they are "
 			   "logged only" },
+
+	{ "delivery.ack", SETTING_BOOL, .offset = IN(delivery.hold), .words = ack_words,
+		.fallback = "lease",
+		.meaning = "lease: requests of long tasks are parked, so that no "
+			   "acknowledgement is ever late; hold: they are held until the end" },
+	{ "delivery.park_after", SETTING_DURATION, .offset = IN(delivery.park_us),
+		.min = SECOND / 5, .max = HOUR, .fallback = "60s",
+		.meaning = "age at which a request is parked; less than a third of the "
+			   "broker's acknowledgement timeout" },
+	{ "delivery.lease", SETTING_DURATION, .offset = IN(delivery.lease_us), .min = 2 * SECOND,
+		.max = 24 * HOUR, .fallback = "300s",
+		.meaning = "after which others take over what a dead runner had parked; renewed "
+			   "after a third of it" },
+	{ "delivery.hold_type", SETTING_WORD_TEXT, .offset = IN(delivery.hold_type),
+		.words = hold_types, .fallback = "auto",
+		.meaning = "type of the queue for what is parked; auto: quorum where the broker "
+			   "can (3.10 and later)" },
+	{ "delivery.crash_limit", SETTING_NUMBER, .offset = IN(delivery.crash_limit), .min = 1,
+		.max = 1000, .fallback = "5",
+		.meaning = "runs of one request that may end unknown, with their runner; then it "
+			   "has FAILED" },
 
 	{ "run_directory", SETTING_PATH, .offset = IN(run_directory),
 		.shown = "the first that can be written",

@@ -18,13 +18,6 @@
 
 /* ---- cancelling ---- */
 
-static struct job *find_job(struct daemon *daemon, const char *id)
-{
-	struct job *job;
-	HASH_FIND(hh_id, daemon->jobs_by_id, id, strlen(id), job);
-	return job;
-}
-
 /* "accepted", "gone", or NULL: not ours, so others may have it, or its request is still to come. */
 static const char *cancel(struct daemon *daemon, const char *id)
 {
@@ -35,13 +28,14 @@ static const char *cancel(struct daemon *daemon, const char *id)
 			LOG_S("result", accepted ? "accepted" : "too late"));
 		return accepted ? "accepted" : "gone";
 	}
-	struct job *job = find_job(daemon, id);
-	if (job ? !job->asked : memory_has(&daemon->finished, id))
+	struct job *job = job_find(daemon, id);
+	if (job ? job->phase == JOB_OVER : memory_has(&daemon->finished, id))
 		return "gone";
 	memory_add(&daemon->cancelled, id);
 	log_info(
 		"task.cancel", LOG_S("task", id), LOG_S("result", job ? "accepted" : "remembered"));
-	return job ? "accepted" : NULL;
+	/* A suspect may be running elsewhere, and be told there. */
+	return job && job->phase != JOB_SUSPECT ? "accepted" : NULL;
 }
 
 static void answer(struct daemon *daemon, const struct mq_delivery *delivery,
@@ -61,6 +55,25 @@ static void answer(struct daemon *daemon, const struct mq_delivery *delivery,
 		replies_send(daemon, &message, 0);
 }
 
+static void obey(
+	struct daemon *daemon, const struct mq_delivery *delivery, const struct control *control)
+{
+	struct control_answer what = { .runner = daemon->config->name, .id = control->id };
+	switch (control->op) {
+	case CONTROL_CANCEL:
+		what.result = (char *)cancel(daemon, control->id);
+		if (what.result)
+			answer(daemon, delivery, control->encoding, &what);
+		break;
+	case CONTROL_WHO_HAS:
+		suspects_answer(daemon, control, delivery->properties.reply_to);
+		break;
+	case CONTROL_HOLDER:
+		suspects_on_answer(daemon, control);
+		break;
+	}
+}
+
 void control_on_message(struct daemon *daemon, struct mq_delivery *delivery)
 {
 	struct control control = { 0 };
@@ -73,10 +86,7 @@ void control_on_message(struct daemon *daemon, struct mq_delivery *delivery)
 		what.error = err.text;
 		answer(daemon, delivery, control.encoding, &what);
 	} else {
-		what.id = control.id;
-		what.result = (char *)cancel(daemon, control.id);
-		if (what.result)
-			answer(daemon, delivery, control.encoding, &what);
+		obey(daemon, delivery, &control);
 	}
 	control_deinit(&control);
 }
@@ -134,7 +144,7 @@ void control_ask_cancelled(struct job *job)
 	if (r == 0)
 		r = mq_get(daemon->consumer, topology_cancellation_channel(daemon->config), job->id,
 			false);
-	job->asked = true;
+	job->phase = JOB_ASKED;
 	DL_APPEND(daemon->asked, job);
 	if (r < 0)
 		daemon_consumer_lost(daemon, "a cancellation queue could not be asked");
@@ -147,7 +157,7 @@ static struct job *take_asked(struct daemon *daemon)
 	struct job *job = daemon->asked;
 	if (job) {
 		DL_DELETE(daemon->asked, job);
-		job->asked = false;
+		job->phase = JOB_NEW;
 	}
 	return job;
 }
@@ -237,7 +247,7 @@ static void ask_again(struct daemon *daemon, const char *text)
 	daemon->asked = NULL;
 	DL_FOREACH_SAFE (jobs, job, tmp) {
 		DL_DELETE(jobs, job);
-		job->asked = false;
+		job->phase = JOB_NEW;
 		if (hopeless || is_named(job, text))
 			run_unasked(job);
 		else
@@ -296,9 +306,9 @@ static int leave_queue(struct job *job)
 void control_end(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
-	if (job->asked) {
+	if (job->phase == JOB_ASKED) {
 		DL_DELETE(daemon->asked, job);
-		job->asked = false;
+		job->phase = JOB_NEW;
 	}
 	if (job->is_left || !job->id || !daemon->config->cancellation.name[0])
 		return;

@@ -25,10 +25,29 @@
 /* For the broker to confirm what is left, once no task is; and how often that is looked at. */
 #define LAST_CONFIRMS_US SECOND
 #define LAST_LOOK_US     (SECOND / 10)
+/* A loop that does not turn for so long is killed by the guardian. */
+#define PATIENCE_MIN_US (4 * SECOND)
+#define PATIENCE_MAX_US (25 * SECOND)
 /* After this many events others get their turn. */
 #define TURN_EVENTS 256
 /* For the last confirms and acknowledgements. */
 #define FLUSH_MS 1000
+
+/* ---- the guardian ---- */
+
+/* Tasks must not go on for longer than others wait with what may be running here. */
+static void tell_guardian(struct daemon *daemon)
+{
+	uint64_t now = clock_now_us(), patience = daemon->rules.suspect_us;
+	if (patience < PATIENCE_MIN_US)
+		patience = PATIENCE_MIN_US;
+	if (patience > PATIENCE_MAX_US)
+		patience = PATIENCE_MAX_US;
+	if (now - daemon->told_guardian_us < patience / 5)
+		return;
+	daemon->told_guardian_us = now;
+	instance_alive(&daemon->instance, (unsigned)(patience / 1000));
+}
 
 /* ---- readiness ---- */
 
@@ -70,8 +89,10 @@ void daemon_consumer_lost(struct daemon *daemon, const char *why)
 		"broker.consumer-lost", LOG_S("reason", why), LOG_S("proceeding", "reconnecting"));
 	daemon->consumer_source = sd_event_source_unref(daemon->consumer_source);
 	daemon->consumer = mq_close(daemon->consumer);
-	sd_event_source_set_enabled(daemon->tick_source, SD_EVENT_OFF);
+	lease_lost(daemon);
+	slots_forget(daemon);
 	control_forget(daemon);
+	intake_forget(daemon);
 	tell_state(daemon);
 	if (clock_now_us() - daemon->consumer_since_us > HEALTHY_US)
 		mq_publisher_reconnect_consumer(daemon->publisher);
@@ -82,7 +103,9 @@ void daemon_consumer_lost(struct daemon *daemon, const char *why)
 static void handle_delivery(struct daemon *daemon, struct mq_event *event)
 {
 	if (event->channel <= daemon->config->n_queues)
-		intake_delivery(daemon, event->channel, &event->delivery);
+		intake_delivery(daemon, event);
+	else if (event->channel == topology_hold_channel(daemon->config))
+		intake_copy(daemon, event);
 	else if (event->channel == topology_control_channel(daemon->config))
 		control_on_message(daemon, &event->delivery);
 	else if (event->consumer_tag[0] == '\0')
@@ -112,6 +135,9 @@ static void handle_consumer_event(struct daemon *daemon, struct mq_event *event)
 		if (event->channel != topology_cancellation_channel(daemon->config))
 			daemon_consumer_lost(
 				daemon, "the broker cancelled a consumer: its queue is gone");
+		break;
+	case MQ_QOS_SET:
+		lease_on_pong(daemon);
 		break;
 	case MQ_CHANNEL_CLOSED:
 		handle_channel_closed(daemon, event);
@@ -160,40 +186,55 @@ void daemon_pump_soon(struct daemon *daemon)
 	sd_event_source_set_enabled(daemon->pump_source, SD_EVENT_ONESHOT);
 }
 
+/* Not at once: whoever frees one job may be looking at others. */
+static int on_balance(sd_event_source *source, void *userdata)
+{
+	struct daemon *daemon = userdata;
+	(void)source;
+	for (size_t i = 0; i < daemon->config->n_queues; i++) {
+		intake_next(daemon, i);
+		slots_balance(daemon, i);
+	}
+	return 0;
+}
+
+void daemon_balance_soon(struct daemon *daemon)
+{
+	sd_event_source_set_enabled(daemon->balance_source, SD_EVENT_ONESHOT);
+}
+
 static uint64_t tick_interval(const struct daemon *daemon)
 {
 	uint64_t us = daemon->config->broker.heartbeat_s * SECOND / 4;
 	return us && us < SECOND ? us : SECOND;
 }
 
+/* Runs for as long as the runner does: tasks are fenced also when there is no connection. */
 static int on_tick(sd_event_source *source, uint64_t now, void *userdata)
 {
 	struct daemon *daemon = userdata;
 	struct error err = { 0 };
 	(void)source;
 	(void)now;
-	if (!daemon->consumer)
-		return 0;
-	if (mq_tick(daemon->consumer, &err) < 0)
+	set_timer(daemon->tick_source, tick_interval(daemon));
+	tell_guardian(daemon);
+	if (daemon->consumer && mq_tick(daemon->consumer, &err) < 0)
 		daemon_consumer_lost(daemon, err.text);
-	else
-		set_timer(daemon->tick_source, tick_interval(daemon));
+	lease_tick(daemon);
+	suspects_tick(daemon);
 	if (daemon->consumer && daemon->listen_again)
 		control_listen_again(daemon);
 	pump(daemon);
 	return 0;
 }
 
-static int consume_queues(struct daemon *daemon)
+static int consume_control(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
 	int r = 0;
 	if (daemon->topology.control_queue[0])
 		r = mq_consume(daemon->consumer, topology_control_channel(config),
 			daemon->topology.control_queue, "control", true, true);
-	for (size_t i = 0; r == 0 && !daemon->stopping && i < config->n_queues; i++)
-		r = mq_consume(daemon->consumer, topology_queue_channel(config, i),
-			config->queues[i].name, "requests", false, false);
 	return r;
 }
 
@@ -212,16 +253,19 @@ static void consumer_ready(struct daemon *daemon, struct mq_connection *connecti
 	int r = sd_event_add_io(daemon->loop, &daemon->consumer_source, mq_fd(connection), EPOLLIN,
 		on_consumer, daemon);
 	if (r == 0)
-		r = consume_queues(daemon);
+		r = consume_control(daemon);
 	if (r < 0) {
 		daemon_consumer_lost(daemon, "the queues could not be consumed");
 		return;
 	}
-	control_listen_again(daemon);
+	/* What is parked comes home before anything new is taken. */
+	lease_connected(daemon);
+	if (daemon->consumer)
+		control_listen_again(daemon);
+	daemon_balance_soon(daemon);
 	if (!daemon->consumer)
 		return;
 	log_notice("broker.connected", LOG_S("for", "requests"));
-	set_timer(daemon->tick_source, tick_interval(daemon));
 	daemon_pump_soon(daemon);
 	tell_state(daemon);
 }
@@ -350,13 +394,13 @@ static int on_deadline(sd_event_source *source, uint64_t now, void *userdata)
 	return 0;
 }
 
-static void stop_consuming(struct daemon *daemon)
+static void stop_not_started(struct daemon *daemon)
 {
-	const struct config *config = daemon->config;
-	for (size_t i = 0; daemon->consumer && i < config->n_queues; i++)
-		if (mq_cancel(daemon->consumer, topology_queue_channel(config, i), "requests") < 0)
-			daemon_consumer_lost(daemon, "a consumer could not be cancelled");
-	daemon_pump_soon(daemon);
+	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
+		next = job->hh_token.next;
+		if (job->phase == JOB_SUSPECT || job->phase == JOB_READY)
+			job_give_back(job);
+	}
 }
 
 static void on_stop(void *userdata, int signal, unsigned nth)
@@ -373,7 +417,8 @@ static void on_stop(void *userdata, int signal, unsigned nth)
 	} else {
 		daemon->stopping = true;
 		notify("STOPPING=1\nSTATUS=Finishing running tasks");
-		stop_consuming(daemon);
+		slots_close(daemon);
+		stop_not_started(daemon);
 		engine_stop_waiting(daemon->engine, CAUSE_SHUTTING_DOWN);
 		set_timer(daemon->deadline_source, daemon->config->limits.shutdown_us);
 	}
@@ -405,6 +450,10 @@ static int add_sources(struct daemon *daemon)
 	if (r >= 0)
 		r = sd_event_source_set_enabled(daemon->pump_source, SD_EVENT_OFF);
 	if (r >= 0)
+		r = sd_event_add_defer(daemon->loop, &daemon->balance_source, on_balance, daemon);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(daemon->balance_source, SD_EVENT_OFF);
+	if (r >= 0)
 		r = signals_listen(&daemon->signals, daemon->loop, on_stop, on_reload, daemon);
 	return r;
 }
@@ -429,6 +478,7 @@ static int start_publisher(struct daemon *daemon, struct error *err)
 		.connection = &daemon->config->broker,
 		.prepare = topology_prepare_publisher,
 		.prepare_consumer = topology_prepare_consumer,
+		.on_sent = job_on_sent,
 		.userdata = &daemon->topology,
 	};
 	int r = mq_publisher_start(&options, &daemon->publisher, err);
@@ -436,6 +486,21 @@ static int start_publisher(struct daemon *daemon, struct error *err)
 		r = sd_event_add_io(daemon->loop, &daemon->publisher_source,
 			mq_publisher_fd(daemon->publisher), EPOLLIN, on_publisher, daemon);
 	return r;
+}
+
+/* Without it the runner works on: what is lost is the help to the one after it. */
+static void start_journal(struct daemon *daemon)
+{
+	const char *base = daemon->instance.base;
+	journal_find_dead(&daemon->journal, base, &daemon->finished);
+	for (size_t i = 0; i < daemon->journal.n_dead; i++) {
+		log_notice("runner.found-dead", LOG_S("instance", daemon->journal.dead[i].id),
+			LOG_S("proceeding", "what it left is cleared and fetched home"));
+		instance_clear_dead(base, daemon->journal.dead[i].id);
+	}
+	int r = journal_open(&daemon->journal, base, daemon->instance.id);
+	if (r < 0)
+		log_warn("journal.not-made", LOG_S("directory", base), LOG_ERRNO(r));
 }
 
 static int start(struct daemon *daemon, struct error *err)
@@ -449,8 +514,15 @@ static int start(struct daemon *daemon, struct error *err)
 	int r = instance_start(&daemon->instance, daemon->config->run_directory, err);
 	if (r < 0)
 		return r;
-	if ((r = add_sources(daemon)) < 0 || (r = start_engine(daemon)) < 0)
+	start_journal(daemon);
+	daemon->topology.instance = daemon->instance.id;
+	daemon->topology.journal = &daemon->journal;
+	lease_init(daemon);
+	if ((r = slots_init(daemon)) < 0 || (r = add_sources(daemon)) < 0 ||
+		(r = start_engine(daemon)) < 0)
 		return error_set(err, r, "the event loop cannot be set up: %s", strerror(-r));
+	set_timer(daemon->tick_source, tick_interval(daemon));
+	tell_guardian(daemon);
 	return start_publisher(daemon, err);
 }
 
@@ -458,17 +530,16 @@ static void free_jobs(struct daemon *daemon)
 {
 	/* Only what the broker did not confirm in time is left; it will deliver those again. */
 	daemon->consumer = mq_close(daemon->consumer);
-	engine_stop_all(daemon->engine, CAUSE_SHUTTING_DOWN, true);
-	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
-		next = job->hh_token.next;
-		job_give_back(job);
-	}
+	lease_lost(daemon);
+	while (daemon->jobs_by_token)
+		job_free(daemon->jobs_by_token);
 }
 
 static void stop(struct daemon *daemon)
 {
 	daemon->publisher_source = sd_event_source_unref(daemon->publisher_source);
 	daemon->consumer_source = sd_event_source_unref(daemon->consumer_source);
+	lease_end(daemon);
 	if (daemon->engine && engine_count(daemon->engine) == 0)
 		free_jobs(daemon);
 	daemon->consumer = mq_close(daemon->consumer);
@@ -480,11 +551,14 @@ static void stop(struct daemon *daemon)
 	sd_event_source_unref(daemon->reconnect_source);
 	sd_event_source_unref(daemon->deadline_source);
 	sd_event_source_unref(daemon->pump_source);
+	sd_event_source_unref(daemon->balance_source);
 	sd_event_unref(daemon->loop);
 	catalogue_unref(daemon->catalogue);
 	memory_deinit(&daemon->cancelled);
 	memory_deinit(&daemon->finished);
 	memory_deinit(&daemon->acknowledged);
+	slots_deinit(daemon);
+	journal_close(&daemon->journal);
 	instance_stop(&daemon->instance);
 }
 
@@ -495,6 +569,7 @@ int daemon_run(struct config *config, const char *config_file)
 		.config_file = config_file,
 		.topology = { .config = config },
 		.instance = { .guardian_fd = -1 },
+		.journal = { .fd = -1 },
 	};
 	struct error err = { 0 };
 	int r = start(&daemon, &err);

@@ -3,24 +3,65 @@
 
 /*
  * What the files of the daemon share: daemon.c (connections, signals, life), intake.c (a delivery
- * becomes a task), replies.c (what happens becomes responses), control.c (cancels). Nobody else
- * includes this. Everything here belongs to the main thread.
+ * becomes a task), job.c (its life), slots.c (how many are taken), lease.c (long ones are parked),
+ * suspects.c (what another may be running), replies.c (what happens becomes responses), control.c
+ * (cancels). Nobody else includes this. Everything here belongs to the main thread.
  */
 
 #include <uthash.h>
 
 #include "mq/publisher.h"
+#include "runner/custody.h"
 #include "runner/daemon.h"
 #include "runner/engine.h"
 #include "runner/instance.h"
+#include "runner/journal.h"
 #include "runner/memory.h"
 #include "runner/signals.h"
 #include "runner/topology.h"
+#include "wire/control.h"
 
 /* One line of a program's stdout or stderr, as far as it has come. */
 struct line {
 	char text[1024];
 	size_t len;
+};
+
+/* Where a job stands. Only one that is with the engine, or over, outlives the connection that
+ * brought it: the broker delivers the others again. */
+enum job_phase {
+	JOB_NEW,     /* being looked at */
+	JOB_SUSPECT, /* it may be running elsewhere: the other runners are asked */
+	JOB_ASKED,   /* terarium: its cancellation queue is asked */
+	JOB_READY,   /* waits for a slot of its queue */
+	JOB_RUNNING, /* with the engine */
+	JOB_OVER,    /* the final response is on its way */
+	JOB_LEAVING, /* a copy for somebody else is on its way */
+};
+
+/* What a message is to its job; the publisher gives it back with the token. */
+enum purpose { FOR_FINAL, FOR_PARKING, FOR_RENEWAL, FOR_QUESTION, FOR_LEAVING };
+
+/* A consumer with a prefetch of one: room for one task. */
+struct slot {
+	bool is_open;
+	struct job *job; /* what it brought and is not settled */
+};
+
+struct queue {
+	struct slot *slots; /* as many as may ever be open */
+	size_t n_slots;
+	size_t running;    /* jobs with the engine, or over */
+	struct job *ready; /* that wait for one of them to end */
+};
+
+/* Pings on all channels that bring requests: when all were answered, the broker had heard us when
+ * they were sent, and taken all that we had sent by then. */
+struct pings {
+	uint64_t round; /* number of the last one sent */
+	uint64_t sent_us;
+	unsigned missing;  /* answers */
+	uint64_t proof_us; /* when the last answered round was sent */
 };
 
 /* One accepted delivery, from its arrival until it is acknowledged or given back. */
@@ -30,10 +71,15 @@ struct job {
 	UT_hash_handle hh_id, hh_token;
 	uint64_t token; /* names the job to the publisher */
 
-	/* The delivery to settle. It is only good on the connection it came from. */
-	uint64_t connection;
-	uint16_t channel;
-	uint64_t tag;
+	enum job_phase phase;
+	size_t queue;      /* index of its request queue */
+	struct slot *slot; /* the consumer that brought it; NULL: none that lives */
+	struct custody custody;
+	struct mq_message copy; /* the request as it came, for when it has to be sent again */
+	struct job *prev_waiting, *next_waiting; /* in suspects, or in the queue's ready list */
+	uint64_t asked_us; /* suspect: since when the others have the question; 0: not yet */
+	uint64_t ask_again_us;
+	uint64_t answered_us; /* when we first said that it is ours, since its delivery was lost */
 
 	/* Where responses go; exchange NULL: nobody asked for any. */
 	char *exchange, *key;
@@ -41,8 +87,12 @@ struct job {
 	char *traceparent, *tracestate; /* of the request, handed on */
 	int64_t sequence;               /* of the last response */
 	unsigned attempt;               /* from 1 */
+	unsigned crashes;               /* earlier runs that ended with their runner */
 	bool is_listed;                 /* in daemon.jobs_by_id */
-	bool is_over;                   /* the final response is on its way */
+	bool is_begun;                  /* this run counts in copies that are made */
+	unsigned begun_number;          /* the first of them that says so; 0: none yet */
+	bool has_place;                 /* it counts in its queue's running */
+	bool is_fenced;                 /* it may be another's by now: killed, and not answered */
 	bool is_left;                   /* its cancellation queue is no concern any more */
 	bool dead_lettered;
 	unsigned shrunk; /* how often its final response was made smaller */
@@ -50,8 +100,7 @@ struct job {
 	/* Terarium: the task waits until its cancellation queue was looked into. */
 	struct request request;
 	struct launch launch;
-	struct job *prev, *next; /* in daemon.asked */
-	bool asked;
+	struct job *prev, *next;      /* in daemon.asked */
 	uint64_t cancellation_number; /* 0: it has no consumer; tag "c<number>" */
 	bool is_heard;                /* the consumer is there, as far as we know */
 	UT_hash_handle hh_cancellation;
@@ -64,6 +113,7 @@ struct daemon {
 	const char *config_file;
 	struct catalogue *catalogue;
 	struct instance instance;
+	struct journal journal;
 	struct signals signals;
 	struct topology topology;
 	sd_event *loop;
@@ -72,8 +122,12 @@ struct daemon {
 	struct mq_connection *consumer; /* NULL while there is none */
 	uint64_t connection;            /* number of the consuming connection */
 	sd_event_source *publisher_source, *consumer_source, *tick_source, *pump_source;
-	sd_event_source *reconnect_source, *deadline_source;
-	uint64_t consumer_since_us;
+	sd_event_source *reconnect_source, *deadline_source, *balance_source;
+	uint64_t consumer_since_us, told_guardian_us;
+	struct custody_rules rules;
+	struct pings pings;
+	struct queue *queues; /* config->n_queues */
+	struct job *suspects;
 	bool was_ready, publisher_up, stopping;
 	size_t n_ending; /* tasks that were here when the time for finishing was last looked at */
 	int status;      /* exit status */
@@ -95,16 +149,88 @@ struct daemon {
 void daemon_consumer_lost(struct daemon *daemon, const char *why);
 /* Looks for what arrived while we were sending. */
 void daemon_pump_soon(struct daemon *daemon);
+/* A slot may be free, or too many taken: looks with the next turn of the loop. */
+void daemon_balance_soon(struct daemon *daemon);
 void daemon_end_if_done(struct daemon *daemon);
 
+/* job.c */
+struct job *job_new(struct daemon *daemon, size_t queue);
+/* The task has this id. 0 or -ENOMEM. */
+int job_name(struct job *job, const char *id);
+/* Another may have the id from now on. */
+void job_unlist(struct job *job);
+struct job *job_find(struct daemon *daemon, const char *id);
+uint64_t job_token(const struct job *job, enum purpose purpose);
+struct job *job_by_token(struct daemon *daemon, uint64_t token, enum purpose *ret);
+#ifdef TASKRUNNER_CRASH_POINTS
+void job_on_sent(uint64_t token); /* the publisher's thread */
+#else
+#define job_on_sent NULL
+#endif
+/* Each of these frees it: the request is answered; */
+void job_acknowledge(struct job *job);
+/* it is somebody else's now; */
+void job_leave(struct job *job);
+/* somebody should have it: goes back to its queue, with a copy that says that nobody runs it where
+ * that can be made (then it is freed when the copy is safe); */
+void job_give_back(struct job *job);
+/* the same as it is, without a copy; */
+void job_return(struct job *job);
+/* nothing is to be said to the broker. */
+void job_free(struct job *job);
+
 /* intake.c */
-void intake_delivery(struct daemon *daemon, uint16_t channel, struct mq_delivery *delivery);
-/* Hands the job's request to the engine (moved out of the job), or gives it back if we are ending.
- */
+void intake_delivery(struct daemon *daemon, struct mq_event *event);
+/* A copy from a hold queue. */
+void intake_copy(struct daemon *daemon, struct mq_event *event);
+/* Nobody else runs it: looks it up and goes on. */
+void intake_start(struct job *job);
+/* Hands the job's request to the engine (moved out of the job) when there is a slot, or gives it
+ * back if we are ending. */
 void intake_submit(struct job *job);
-void job_acknowledge(struct job *job); /* settles and frees */
-void job_give_back(struct job *job);   /* the same, to the queue */
-struct job *job_by_token(struct daemon *daemon, uint64_t token);
+/* Starts what waits for a slot of the queue. */
+void intake_next(struct daemon *daemon, size_t queue);
+/* What was not started comes again on another connection. */
+void intake_forget(struct daemon *daemon);
+
+/* slots.c */
+int slots_init(struct daemon *daemon); /* 0 or -ENOMEM */
+void slots_deinit(struct daemon *daemon);
+/* Opens or closes consumers, as many as there is room for. */
+void slots_balance(struct daemon *daemon, size_t queue);
+void slots_close(struct daemon *daemon);  /* all, for good */
+void slots_forget(struct daemon *daemon); /* the connection is gone */
+/* The slot that brought a delivery is the job's. */
+void slots_take(struct job *job, const char *consumer_tag);
+void slots_release(struct job *job);
+void slots_park(struct job *job);
+
+/* lease.c */
+#define COPY_HEADERS 7 /* that a copy has of ours */
+void lease_init(struct daemon *daemon);
+void lease_connected(struct daemon *daemon);
+void lease_lost(struct daemon *daemon);
+void lease_end(struct daemon *daemon);
+void lease_tick(struct daemon *daemon); /* at least once a second */
+void lease_begin(struct job *job, uint16_t channel, uint64_t tag);
+/* The request of a job that is here has come once more. */
+void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue);
+void lease_on_done(struct job *job, const struct mq_publisher_event *event);
+void lease_on_pong(struct daemon *daemon);
+/* Sends the request to @queue and lets go of it when it is safe there. 0 or a negative errno. */
+int lease_hand_over(struct job *job, const char *queue, bool clean);
+
+/* suspects.c */
+void suspects_begin(struct job *job);
+/* Whom it was to go back to is not there any more. */
+void suspects_begin_again(struct job *job);
+void suspects_end(struct job *job);
+/* A copy that counts the run to come is safe. */
+void suspects_on_turn(struct job *job);
+void suspects_tick(struct daemon *daemon);
+void suspects_on_asked(struct job *job); /* the others have the question */
+void suspects_answer(struct daemon *daemon, const struct control *question, const char *reply_to);
+void suspects_on_answer(struct daemon *daemon, const struct control *answer);
 
 /* replies.c */
 extern const struct engine_front replies_front; /* userdata: the daemon */
@@ -114,9 +240,12 @@ void replies_refuse(
 void replies_cancelled(struct job *job, const struct request *request);
 /* Keeps a delivery that nobody can be answered for. */
 void replies_dead_letter(struct job *job, struct mq_delivery *delivery, const char *why);
+/* Keeps a copy of the request for people to look at. */
+void replies_keep_copy(struct job *job, const char *why);
 /* The publisher is done with a message. */
 void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event);
-void replies_send(struct daemon *daemon, struct mq_message *message, uint64_t token);
+/* Takes the message. 0 or -ENOMEM; then the job of a final response has been given back. */
+int replies_send(struct daemon *daemon, struct mq_message *message, uint64_t token);
 
 /* control.c */
 void control_on_message(struct daemon *daemon, struct mq_delivery *delivery);

@@ -404,6 +404,13 @@ bool engine_stop(struct engine *engine, struct task *task, enum cause cause)
 	return true;
 }
 
+void engine_kill(struct task *task, enum cause cause)
+{
+	if (task->state == TASK_WAITING || task->state == TASK_RUNNING)
+		task->cause = cause;
+	task_dispatch(task, TASK_ON_KILL);
+}
+
 void engine_stop_all(struct engine *engine, enum cause cause, bool at_once)
 {
 	struct task *task, *tmp;

@@ -61,6 +61,8 @@ size_t engine_count(const struct engine *engine);
 
 /* Ends it for @cause (cancelled, shutting down): false when it is too late for that. */
 bool engine_stop(struct engine *engine, struct task *task, enum cause cause);
+/* The same without grace, also if it is being ended already. */
+void engine_kill(struct task *task, enum cause cause);
 /* All of them; @at_once: without grace, also those that are being ended already. */
 void engine_stop_all(struct engine *engine, enum cause cause, bool at_once);
 /* Ends those that have not started yet. */

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,12 @@
 #define KILL_ROUNDS   2000
 #define KILL_PAUSE_MS 5
 
+/* From the runner to its guardian; written at once, being shorter than PIPE_BUF. */
+struct message {
+	bool ends; /* all is well */
+	unsigned patience_ms;
+};
+
 static void kill_leftovers(const char *id)
 {
 	int quiet = 0;
@@ -41,21 +49,47 @@ static void close_all_but(int keep)
 	syscall(SYS_close_range, (unsigned)keep + 1, ~0U, 0U);
 }
 
-/* The whole life of the guardian. A byte means that all is well; the end of file, that the runner
- * died. */
-static void guard(const struct instance *instance, int fd)
+/* How much longer it may take: a machine that was suspended, or a frozen container, wakes the two
+ * of us in any order. */
+#define SECOND_CHANCE_MS 1000
+
+static bool is_readable(int fd, int timeout_ms)
 {
-	char byte;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int r;
+	while ((r = poll(&p, 1, timeout_ms)) < 0 && errno == EINTR)
+		;
+	return r != 0;
+}
+
+/* What the runner said last: a message, or the end of file, when it died. */
+static ssize_t hear(int fd, pid_t runner, struct message *ret)
+{
+	int patience = -1;
 	ssize_t n;
+	for (;;) {
+		if (!is_readable(fd, patience) && !is_readable(fd, SECOND_CHANCE_MS) &&
+			getppid() == runner)
+			kill(runner, SIGKILL);
+		while ((n = read(fd, ret, sizeof(*ret))) < 0 && errno == EINTR)
+			;
+		if (n != sizeof(*ret) || ret->ends)
+			return n;
+		patience = (int)ret->patience_ms;
+	}
+}
+
+/* The whole life of the guardian. */
+static void guard(const struct instance *instance, int fd, pid_t runner)
+{
+	struct message message;
 	sigset_t all;
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
 	setsid();
 	prctl(PR_SET_NAME, "taskrunner-grd");
 	close_all_but(fd);
-	while ((n = read(fd, &byte, 1)) < 0 && errno == EINTR)
-		;
-	if (n == 0) {
+	if (hear(fd, runner, &message) == 0) {
 		kill_leftovers(instance->id);
 		remove_tree(instance->directory);
 	}
@@ -65,6 +99,7 @@ static void guard(const struct instance *instance, int fd)
 static int start_guardian(struct instance *instance)
 {
 	int fds[2];
+	pid_t runner = getpid();
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	instance->guardian = fork();
@@ -76,11 +111,19 @@ static int start_guardian(struct instance *instance)
 	}
 	if (instance->guardian == 0) {
 		close(fds[1]);
-		guard(instance, fds[0]);
+		guard(instance, fds[0], runner);
 	}
 	close_fd(fds[0]);
 	instance->guardian_fd = fds[1];
+	/* A guardian that is stopped must not stop us. */
+	fcntl(fds[1], F_SETFL, O_NONBLOCK);
 	return 0;
+}
+
+void instance_alive(struct instance *instance, unsigned patience_ms)
+{
+	const struct message message = { .patience_ms = patience_ms };
+	(void)!write(instance->guardian_fd, &message, sizeof(message));
 }
 
 static void make_id(char *ret, size_t size)
@@ -99,9 +142,11 @@ static int make_directory(struct instance *instance, const char *base)
 		instance->directory = NULL;
 		return -ENOMEM;
 	}
-	if (mkdir(instance->directory, 0700) == 0)
+	instance->base = strdup(base);
+	if (instance->base && mkdir(instance->directory, 0700) == 0)
 		return 0;
-	int r = -errno;
+	int r = instance->base ? -errno : -ENOMEM;
+	free(steal_ptr(instance->base));
 	free(steal_ptr(instance->directory));
 	return r;
 }
@@ -136,14 +181,28 @@ int instance_start(struct instance *instance, const char *base, struct error *er
 	return r;
 }
 
+void instance_clear_dead(const char *base, const char *id)
+{
+	cleanup_free char *directory = NULL;
+	kill_leftovers(id);
+	if (asprintf(&directory, "%s/taskrunner-%s", base, id) < 0)
+		directory = NULL;
+	else
+		remove_tree(directory);
+}
+
 void instance_stop(struct instance *instance)
 {
 	if (instance->guardian > 0) {
-		(void)!write(instance->guardian_fd, "q", 1);
+		const struct message last = { .ends = true };
+		(void)!write(instance->guardian_fd, &last, sizeof(last));
+		close_fd(steal_fd(&instance->guardian_fd));
 		while (waitpid(instance->guardian, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	close_fd(instance->guardian_fd);
+	if (instance->guardian_fd >= 0)
+		close_fd(instance->guardian_fd);
+	free(instance->base);
 	if (instance->directory)
 		remove_tree(instance->directory);
 	free(instance->directory);

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+
+/* A delivery becomes a task, or is known already, or is refused. */
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/cleanup.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "runner/daemon_private.h"
 
@@ -12,125 +17,50 @@
 /* Longer headers are not handed on: with all the others they must fit into one frame. */
 #define TRACE_MAX 512
 
-/* ---- jobs ---- */
+/* ---- what the headers say ---- */
 
-static int copy(char **field, const char *text)
-{
-	return mq_properties_set(field, text);
-}
-
-static int copy_header(char **field, const struct mq_delivery *delivery, const char *name)
+static int64_t number_of(const struct mq_delivery *delivery, const char *name)
 {
 	const struct mq_header *header = mq_properties_header(&delivery->properties, name);
-	if (!header || header->kind != MQ_HEADER_TEXT || strlen(header->text) > TRACE_MAX)
-		return 0;
-	return copy(field, header->text);
+	bool is_number = header && header->kind == MQ_HEADER_INT && header->number > 0;
+	return !is_number ? 0 : header->number < INT32_MAX ? header->number : INT32_MAX;
+}
+
+static bool is_parked_copy(const struct mq_delivery *delivery)
+{
+	return mq_properties_header(&delivery->properties, HEADER_HOLDER);
 }
 
 /* A quorum queue counts deliveries; of a classic one we only know that there was an earlier. */
-static unsigned attempt_of(const struct mq_delivery *delivery)
+static unsigned earlier_deliveries(const struct mq_delivery *delivery)
 {
-	const struct mq_header *count =
-		mq_properties_header(&delivery->properties, "x-delivery-count");
-	if (count && count->kind == MQ_HEADER_INT && count->number > 0)
-		return count->number < INT32_MAX ? (unsigned)count->number + 1 : INT32_MAX;
-	return delivery->redelivered ? 2 : 1;
+	int64_t count = number_of(delivery, "x-delivery-count");
+	return count ? (unsigned)count : delivery->redelivered;
 }
 
-static struct job *job_new(
-	struct daemon *daemon, uint16_t channel, const struct mq_delivery *delivery)
+/* Another runner had it and never said what became of it. */
+static bool is_suspect(const struct mq_delivery *delivery)
 {
-	struct job *job = calloc(1, sizeof(*job));
-	if (!job)
-		return NULL;
-	job->daemon = daemon;
-	job->connection = daemon->connection;
-	job->channel = channel;
-	job->tag = delivery->tag;
-	job->token = ++daemon->last_token;
-	job->attempt = attempt_of(delivery);
-	HASH_ADD(hh_token, daemon->jobs_by_token, token, sizeof(job->token), job);
+	if (delivery->redelivered)
+		return true;
+	return is_parked_copy(delivery) && !number_of(delivery, HEADER_CLEAN);
+}
+
+static void count_runs(struct job *job, const struct mq_delivery *delivery)
+{
+	unsigned earlier = earlier_deliveries(delivery);
+	bool crashed = is_suspect(delivery);
+	job->attempt = (unsigned)number_of(delivery, HEADER_ATTEMPT) + earlier + 1;
+	job->crashes =
+		(unsigned)number_of(delivery, HEADER_CRASHES) + (crashed && !earlier ? 1 : earlier);
+}
+
+static void copy_trace(char **field, const struct mq_delivery *delivery, const char *name)
+{
+	const struct mq_header *header = mq_properties_header(&delivery->properties, name);
 	/* A copy that fails for want of memory costs a trace, not a task. */
-	copy(&job->correlation_id, delivery->properties.correlation_id);
-	copy_header(&job->traceparent, delivery, "traceparent");
-	copy_header(&job->tracestate, delivery, "tracestate");
-	return job;
-}
-
-static void unlist(struct job *job)
-{
-	if (job->is_listed)
-		HASH_DELETE(hh_id, job->daemon->jobs_by_id, job);
-	job->is_listed = false;
-}
-
-static void job_free(struct job *job)
-{
-	struct daemon *daemon = job->daemon;
-	control_end(job);
-	HASH_DELETE(hh_token, daemon->jobs_by_token, job);
-	unlist(job);
-	free(job->id);
-	free(job->exchange);
-	free(job->key);
-	free(job->correlation_id);
-	free(job->traceparent);
-	free(job->tracestate);
-	request_deinit(&job->request);
-	launch_deinit(&job->launch);
-	free(job);
-	daemon_end_if_done(daemon);
-}
-
-struct job *job_by_token(struct daemon *daemon, uint64_t token)
-{
-	struct job *job;
-	HASH_FIND(hh_token, daemon->jobs_by_token, &token, sizeof(token), job);
-	return job;
-}
-
-/* True if the broker was told. */
-static bool settle(struct job *job, int (*how)(struct job *))
-{
-	struct daemon *daemon = job->daemon;
-	/* A delivery of a connection that is gone has been given back by its end. */
-	if (!daemon->consumer || job->connection != daemon->connection)
-		return false;
-	if (how(job) < 0) {
-		daemon_consumer_lost(daemon, "a delivery could not be settled");
-		return false;
-	}
-	daemon_pump_soon(daemon);
-	return true;
-}
-
-static int ack(struct job *job)
-{
-	return mq_ack(job->daemon->consumer, job->channel, job->tag, false);
-}
-
-static int requeue(struct job *job)
-{
-	return mq_nack(job->daemon->consumer, job->channel, job->tag, true);
-}
-
-void job_acknowledge(struct job *job)
-{
-	if (job->id && memory_add(&job->daemon->finished, job->id) < 0)
-		log_warn("task.not-remembered", LOG_S("task", job->id));
-	if (settle(job, ack) && job->id)
-		memory_add(&job->daemon->acknowledged, job->id);
-	job_free(job);
-}
-
-void job_give_back(struct job *job)
-{
-	log_notice("request.given-back", LOG_S("task", job->id));
-	/* A cancel that waits in its queue is for whoever takes the request next. */
-	if (!job->cancellation_number)
-		job->is_left = true;
-	settle(job, requeue);
-	job_free(job);
+	if (header && header->kind == MQ_HEADER_TEXT && strlen(header->text) <= TRACE_MAX)
+		mq_properties_set(field, header->text);
 }
 
 /* ---- where responses go ---- */
@@ -140,33 +70,25 @@ static int find_route(
 {
 	const char *reply_to = delivery->properties.reply_to;
 	if (request->routing_key && strlen(request->routing_key) <= ROUTING_KEY_MAX) {
-		int r = copy(&job->exchange, job->daemon->config->responses.name);
-		return r < 0 ? r : copy(&job->key, request->routing_key);
+		int r = mq_properties_set(&job->exchange, job->daemon->config->responses.name);
+		return r < 0 ? r : mq_properties_set(&job->key, request->routing_key);
 	}
 	if (!reply_to || !*reply_to)
 		return 0;
-	int r = copy(&job->exchange, "");
-	return r < 0 ? r : copy(&job->key, reply_to);
+	int r = mq_properties_set(&job->exchange, "");
+	return r < 0 ? r : mq_properties_set(&job->key, reply_to);
 }
 
-/* ---- a delivery becomes a task ---- */
+/* ---- one that is known ---- */
 
-static int name_job(struct job *job, const char *id)
+static void drop_copy(
+	struct daemon *daemon, const struct mq_event *event, const char *id, const char *why)
 {
-	job->id = strdup(id);
-	if (!job->id)
-		return -ENOMEM;
-	HASH_ADD_KEYPTR(hh_id, job->daemon->jobs_by_id, job->id, strlen(job->id), job);
-	job->is_listed = true;
-	return 0;
-}
-
-static void adopt(struct job *job, uint16_t channel, const struct mq_delivery *delivery)
-{
-	log_notice("request.adopted", LOG_S("task", job->id));
-	job->connection = job->daemon->connection;
-	job->channel = channel;
-	job->tag = delivery->tag;
+	log_notice("request.duplicate", LOG_S("task", id), LOG_S("proceeding", why));
+	if (mq_ack(daemon->consumer, event->channel, event->delivery.tag, false) < 0)
+		daemon_consumer_lost(daemon, "a delivery could not be settled");
+	else
+		daemon_pump_soon(daemon);
 }
 
 /* Its final response is safe, but the acknowledgement was lost with the connection that it went out
@@ -174,43 +96,54 @@ static void adopt(struct job *job, uint16_t channel, const struct mq_delivery *d
  * request of the same id, which somebody gave back, and which must not be lost. */
 static bool was_answered(struct daemon *daemon, const char *id, const struct mq_delivery *delivery)
 {
-	return delivery->redelivered && memory_has(&daemon->finished, id) &&
-	       !memory_has(&daemon->acknowledged, id);
+	if (!memory_has(&daemon->finished, id))
+		return false;
+	return is_parked_copy(delivery) ||
+	       (delivery->redelivered && !memory_has(&daemon->acknowledged, id));
 }
 
-/* The same id again. What came back from a connection that was lost is ours still: the job takes
- * the new delivery in place of the old. A request whose forerunner is over but for the broker's
- * word is another task. Anything else is a copy, which the first one answers for. */
-static bool is_known(
-	struct daemon *daemon, const char *id, uint16_t channel, const struct mq_delivery *delivery)
+/* The same id again. What came back from a connection that was lost is ours still. A new request
+ * whose forerunner is over but for the broker's word is another task. Anything else is a copy,
+ * which the first one answers for. */
+static bool is_known(struct daemon *daemon, const struct mq_event *event, const char *id)
 {
-	struct job *job;
-	HASH_FIND(hh_id, daemon->jobs_by_id, id, strlen(id), job);
-	if (job && job->connection != daemon->connection &&
-		(delivery->redelivered || !job->is_over)) {
-		adopt(job, channel, delivery);
+	const struct mq_delivery *delivery = &event->delivery;
+	struct job *job = job_find(daemon, id);
+	bool is_ours = is_parked_copy(delivery) ||
+		       (delivery->redelivered && job && !custody_is_live(&job->custody));
+	if (job && job->phase == JOB_OVER && !is_ours) {
+		job_unlist(job);
+		return false;
+	}
+	if (job) {
+		lease_again(job, event, false);
 		return true;
 	}
-	if (job && job->is_over) {
-		unlist(job);
+	if (!was_answered(daemon, id, delivery))
 		return false;
-	}
-	if (!job && !was_answered(daemon, id, delivery))
-		return false;
-	log_notice("request.duplicate", LOG_S("task", id),
-		LOG_S("proceeding", job ? "the first one is running" : "it was answered before"));
-	if (mq_ack(daemon->consumer, channel, delivery->tag, false) < 0)
-		daemon_consumer_lost(daemon, "a delivery could not be settled");
+	drop_copy(daemon, event, id, "it was answered before");
 	return true;
 }
+
+/* ---- a slot ---- */
 
 void intake_submit(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
+	struct queue *queue = &daemon->queues[job->queue];
+	job->phase = JOB_NEW;
 	if (daemon->stopping) {
 		job_give_back(job);
 		return;
 	}
+	if (queue->running >= daemon->config->queues[job->queue].slots) {
+		job->phase = JOB_READY;
+		DL_APPEND2(queue->ready, job, prev_waiting, next_waiting);
+		return;
+	}
+	job->phase = JOB_RUNNING;
+	job->has_place = true;
+	queue->running++;
 	int r = engine_submit(daemon->engine, &job->request, &job->launch, job->attempt, job);
 	if (r < 0) {
 		log_error("request.not-accepted", LOG_S("task", job->id), LOG_ERRNO(r));
@@ -218,26 +151,70 @@ void intake_submit(struct job *job)
 	}
 }
 
-static void accept_request(struct job *job, struct request *request)
+void intake_next(struct daemon *daemon, size_t index)
+{
+	struct queue *queue = &daemon->queues[index];
+	for (struct job *job = queue->ready, *next;
+		job && queue->running < daemon->config->queues[index].slots; job = next) {
+		next = job->next_waiting;
+		/* What is parked and was not delivered again yet may be on its way to another. */
+		if (!custody_is_live(&job->custody))
+			continue;
+		DL_DELETE2(queue->ready, job, prev_waiting, next_waiting);
+		job->phase = JOB_NEW;
+		if (memory_take(&daemon->cancelled, job->id))
+			replies_cancelled(job, &job->request);
+		else
+			intake_submit(job);
+	}
+}
+
+void intake_forget(struct daemon *daemon)
+{
+	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
+		next = job->hh_token.next;
+		bool waits = job->phase == JOB_SUSPECT || job->phase == JOB_READY;
+		if (waits && !custody_is_parked(&job->custody))
+			job_free(job);
+	}
+}
+
+/* ---- a delivery becomes a task ---- */
+
+/* Its runs take their runners with them: one final answer, and a copy for people to look at. */
+static void end_crashing(struct job *job)
+{
+	struct error why;
+	error_set(&why, -ELOOP,
+		"%u runs of it ended with their runner or were cut off from the broker; it is not "
+		"started again",
+		job->crashes);
+	replies_keep_copy(job, why.text);
+	replies_refuse(job, &job->request, CAUSE_CRASH_LIMIT, why.text);
+}
+
+void intake_start(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
 	struct error err = { 0 };
-	if (memory_take(&daemon->cancelled, request->id)) {
-		replies_cancelled(job, request);
+	if (memory_take(&daemon->cancelled, job->id)) {
+		replies_cancelled(job, &job->request);
 		return;
 	}
-	int r = catalogue_resolve(daemon->catalogue, request->script, &job->launch, &err);
+	if (job->crashes >= daemon->config->delivery.crash_limit) {
+		end_crashing(job);
+		return;
+	}
+	int r = catalogue_resolve(daemon->catalogue, job->request.script, &job->launch, &err);
 	if (r < 0) {
 		job_give_back(job);
 		return;
 	}
 	if (r != CATALOGUE_FOUND) {
-		replies_refuse(job, request,
+		replies_refuse(job, &job->request,
 			r == CATALOGUE_NOT_FOUND ? CAUSE_NOT_FOUND : CAUSE_REFUSED, err.text);
 		return;
 	}
-	job->request = *request;
-	*request = (struct request){ 0 };
 	if (daemon->config->cancellation.name[0])
 		control_ask_cancelled(job);
 	else
@@ -254,7 +231,7 @@ static void refuse_request(struct job *job, struct request *request, int outcome
 	}
 	/* Without an id the requester knows the answer by what he gave to the message. */
 	if (!job->id && !job->correlation_id)
-		copy(&job->correlation_id, delivery->properties.message_id);
+		mq_properties_set(&job->correlation_id, delivery->properties.message_id);
 	/* However long the id is, the answer must fit into a message. */
 	if (request->id && strlen(request->id) > ID_MAX)
 		request->id[0] = '\0';
@@ -282,28 +259,71 @@ static int read_request(const struct daemon *daemon, const struct mq_delivery *d
 	return REQUEST_MALFORMED;
 }
 
+/* A job that holds the delivery. NULL: there is no memory; it comes back when the connection ends.
+ */
+static struct job *take(struct daemon *daemon, size_t queue, const struct mq_event *event)
+{
+	struct job *job = job_new(daemon, queue);
+	if (!job) {
+		log_error("request.no-memory");
+		return NULL;
+	}
+	lease_begin(job, event->channel, event->delivery.tag);
+	count_runs(job, &event->delivery);
+	return job;
+}
+
+static int describe(
+	struct job *job, const struct mq_delivery *delivery, const struct request *request)
+{
+	mq_properties_set(&job->correlation_id, delivery->properties.correlation_id);
+	copy_trace(&job->traceparent, delivery, "traceparent");
+	copy_trace(&job->tracestate, delivery, "tracestate");
+	int r = find_route(job, request, delivery);
+	if (r == 0 && has_usable_id(request))
+		r = job_name(job, request->id);
+	return r;
+}
+
+/* The request as it came, for when it has to be sent again. */
+static void keep_copy(struct job *job, struct mq_delivery *delivery)
+{
+	job->copy.properties = delivery->properties;
+	job->copy.body = delivery->body;
+	/* What the broker noted of this message is not true of another. */
+	mq_properties_remove(&job->copy.properties, "x-delivery-count");
+	mq_properties_remove(&job->copy.properties, "x-acquired-count");
+	mq_properties_remove(&job->copy.properties, "x-first-death-");
+	mq_properties_remove(&job->copy.properties, "x-last-death-");
+	/* Room for ours. */
+	mq_properties_cut(&job->copy.properties, MQ_HEADERS_MAX - COPY_HEADERS);
+	mq_properties_init(&delivery->properties);
+	delivery->body = (struct buf){ 0 };
+}
+
 static void cleanup_request(struct request *request)
 {
 	request_deinit(request);
 }
 
-void intake_delivery(struct daemon *daemon, uint16_t channel, struct mq_delivery *delivery)
+void intake_delivery(struct daemon *daemon, struct mq_event *event)
 {
 	cleanup_with(cleanup_request) struct request request = { 0 };
+	struct mq_delivery *delivery = &event->delivery;
+	size_t queue = event->channel - 1U;
 	struct error err = { 0 };
 
+	crash_point("S0");
 	int r = read_request(daemon, delivery, &request, &err);
 	bool usable = has_usable_id(&request);
-	if (usable && is_known(daemon, request.id, channel, delivery))
+	if (usable && is_known(daemon, event, request.id))
 		return;
-	struct job *job = job_new(daemon, channel, delivery);
-	if (!job) {
-		/* Not settled: it comes back when the connection ends. Nothing else can be done. */
-		log_error("request.no-memory");
+	bool suspect = is_suspect(delivery);
+	struct job *job = take(daemon, queue, event);
+	if (!job)
 		return;
-	}
-	if (r < 0 || daemon->stopping || find_route(job, &request, delivery) < 0 ||
-		(usable && name_job(job, request.id) < 0)) {
+	slots_take(job, event->consumer_tag);
+	if (r < 0 || describe(job, delivery, &request) < 0) {
 		job_give_back(job);
 		return;
 	}
@@ -311,6 +331,61 @@ void intake_delivery(struct daemon *daemon, uint16_t channel, struct mq_delivery
 		refuse_request(job, &request, r, delivery, err.text);
 		return;
 	}
-	buf_deinit(&delivery->body); /* all that is needed has been copied */
-	accept_request(job, &request);
+	keep_copy(job, delivery);
+	job->request = request;
+	request = (struct request){ 0 };
+	if (daemon->stopping)
+		job_give_back(job);
+	else if (suspect)
+		suspects_begin(job);
+	else
+		intake_start(job);
+}
+
+/* Of a task that is not here: it was cut off and killed, or its runner is dead and we have taken
+ * over its queue. */
+static void send_home(struct daemon *daemon, size_t queue, struct mq_event *event, const char *id)
+{
+	struct job *job = take(daemon, queue, event);
+	if (!job)
+		return;
+	job->attempt = (unsigned)number_of(&event->delivery, HEADER_ATTEMPT);
+	job->crashes = (unsigned)number_of(&event->delivery, HEADER_CRASHES);
+	job->is_begun = true; /* of that many runs; see add_lease_headers */
+	keep_copy(job, &event->delivery);
+	log_notice("request.sent-home", LOG_S("task", id));
+	if (job_name(job, id) < 0 ||
+		lease_hand_over(job, daemon->config->queues[queue].name, false) < 0)
+		job_give_back(job);
+}
+
+/* The queue that a copy belongs to: by name, for the dead may have had them in another order. */
+static size_t queue_of(const struct daemon *daemon, const struct mq_event *event)
+{
+	const struct config *config = daemon->config;
+	const struct mq_header *name =
+		mq_properties_header(&event->delivery.properties, HEADER_QUEUE);
+	for (size_t i = 0; name && name->kind == MQ_HEADER_TEXT && i < config->n_queues; i++)
+		if (strcmp(config->queues[i].name, name->text) == 0)
+			return i;
+	/* After the letter, the tag of its consumer has the number. */
+	size_t i = strtoul(event->consumer_tag + (event->consumer_tag[0] != '\0'), NULL, 10);
+	return i < config->n_queues ? i : 0;
+}
+
+void intake_copy(struct daemon *daemon, struct mq_event *event)
+{
+	const struct mq_header *header =
+		mq_properties_header(&event->delivery.properties, HEADER_TASK);
+	const char *id = header && header->kind == MQ_HEADER_TEXT ? header->text : "";
+	struct job *job = job_find(daemon, id);
+	cleanup_free char *name = strdup(id);
+	if (job)
+		lease_again(job, event, true);
+	else if (!id_is_valid(slice_of(id)))
+		drop_copy(daemon, event, id, "it is none of a runner's copies");
+	else if (memory_has(&daemon->finished, id))
+		drop_copy(daemon, event, id, "it was answered before");
+	else if (name)
+		send_home(daemon, queue_of(daemon, event), event, name);
 }

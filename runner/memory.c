@@ -68,6 +68,13 @@ bool memory_take(struct memory *memory, const char *id)
 	return entry;
 }
 
+void memory_visit(
+	const struct memory *memory, void (*tell)(const char *id, void *userdata), void *userdata)
+{
+	for (struct memory_entry *entry = memory->entries; entry; entry = entry->hh.next)
+		tell(entry->id, userdata);
+}
+
 void memory_deinit(struct memory *memory)
 {
 	while (memory->entries)

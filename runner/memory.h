@@ -22,4 +22,7 @@ int memory_add(struct memory *memory, const char *id);
 bool memory_has(struct memory *memory, const char *id);
 /* True if it was known; it is forgotten. */
 bool memory_take(struct memory *memory, const char *id);
+/* Tells all, from the oldest on. */
+void memory_visit(
+	const struct memory *memory, void (*tell)(const char *id, void *userdata), void *userdata);
 void memory_deinit(struct memory *memory);

@@ -13,22 +13,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crash.h"
 #include "common/log.h"
 #include "runner/daemon_private.h"
 
 /* Of a name that is too long to be echoed. */
 #define SCRIPT_SHOWN 256
 
-void replies_send(struct daemon *daemon, struct mq_message *message, uint64_t token)
+int replies_send(struct daemon *daemon, struct mq_message *message, uint64_t token)
 {
-	if (mq_publisher_send(daemon->publisher, message, token) < 0) {
-		struct job *job = job_by_token(daemon, token);
+	int r = mq_publisher_send(daemon->publisher, message, token);
+	if (r < 0) {
+		enum purpose purpose;
+		struct job *job = job_by_token(daemon, token, &purpose);
 		log_error("response.no-memory", LOG_S("task", job ? job->id : NULL));
-		if (job)
+		if (job && purpose == FOR_FINAL)
 			job_give_back(job);
 	}
 	if (mq_publisher_is_full(daemon->publisher))
 		engine_pause_relay(daemon->engine, true);
+	return r;
 }
 
 /* ---- one response ---- */
@@ -113,18 +117,6 @@ static void describe(struct job *job, enum wire_encoding encoding, const struct 
 
 /* ---- the dead-letter queue ---- */
 
-/* The last headers go until there are at most @n. */
-static void cut_headers(struct mq_properties *p, unsigned n)
-{
-	while (p->n_headers > n) {
-		struct mq_header *last = &p->headers[--p->n_headers];
-		free(last->name);
-		if (last->kind == MQ_HEADER_TEXT)
-			free(last->text);
-		*last = (struct mq_header){ 0 };
-	}
-}
-
 static void add_address(struct mq_message *message, const char *why)
 {
 	struct mq_properties *p = &message->properties;
@@ -148,10 +140,10 @@ static bool address_dead_letter(struct job *job, struct mq_message *message, con
 		"dead-letter", LOG_S("task", job->id), LOG_S("reason", why), LOG_S("queue", queue));
 	job->dead_lettered = true;
 	/* A stranger's headers leave room for ours, in number and in size. */
-	cut_headers(&message->properties, MQ_HEADERS_MAX - 3);
+	mq_properties_cut(&message->properties, MQ_HEADERS_MAX - 3);
 	add_address(message, why);
 	if (mq_message_check(message, NULL) < 0) {
-		cut_headers(&message->properties, 0);
+		mq_properties_cut(&message->properties, 0);
 		add_address(message, why);
 	}
 	mq_properties_set(&message->exchange, "");
@@ -164,7 +156,7 @@ static bool address_dead_letter(struct job *job, struct mq_message *message, con
 static void keep(struct job *job, struct mq_message *message, const char *why)
 {
 	if (address_dead_letter(job, message, why)) {
-		replies_send(job->daemon, message, job->token);
+		replies_send(job->daemon, message, job_token(job, FOR_FINAL));
 		return;
 	}
 	mq_message_deinit(message);
@@ -174,7 +166,7 @@ static void keep(struct job *job, struct mq_message *message, const char *why)
 void replies_dead_letter(struct job *job, struct mq_delivery *delivery, const char *why)
 {
 	struct mq_message message;
-	job->is_over = true;
+	job->phase = JOB_OVER;
 	mq_message_init(&message);
 	message.exchange = delivery->exchange;
 	message.routing_key = delivery->routing_key;
@@ -184,6 +176,18 @@ void replies_dead_letter(struct job *job, struct mq_delivery *delivery, const ch
 	mq_properties_init(&delivery->properties);
 	delivery->body = (struct buf){ 0 };
 	keep(job, &message, why);
+}
+
+void replies_keep_copy(struct job *job, const char *why)
+{
+	struct mq_message message;
+	if (mq_message_copy(&job->copy, &message) < 0)
+		return;
+	if (address_dead_letter(job, &message, why))
+		replies_send(job->daemon, &message, 0);
+	else
+		mq_message_deinit(&message);
+	job->dead_lettered = false; /* its final response may have to be, too */
 }
 
 /* ---- responses ---- */
@@ -300,7 +304,7 @@ static void send_reply(struct job *job, const struct request *request, const str
 	if (is_final && !job->exchange)
 		keep(job, &message, "nobody asked for a response");
 	else
-		replies_send(job->daemon, &message, is_final ? job->token : 0);
+		replies_send(job->daemon, &message, is_final ? job_token(job, FOR_FINAL) : 0);
 }
 
 static void log_final(
@@ -330,7 +334,7 @@ static void send_final(struct job *job, const struct request *request,
 	struct reply final = *reply;
 	final.status = outcome->status;
 	final.outcome = outcome;
-	job->is_over = true;
+	job->phase = JOB_OVER;
 	if (outcome->status == STATUS_FAILED)
 		final.output = slice_of(outcome->text);
 	log_final(job, request, outcome);
@@ -383,9 +387,15 @@ static void on_running(void *userdata, struct task *task)
 {
 	struct job *job = task_front_data(task);
 	(void)userdata;
+	crash_point("S2");
+	/* The copy that is parked says that it has not begun. */
+	if (!job->is_begun && custody_is_parked(&job->custody))
+		job->custody.due_us = 0;
+	job->is_begun = true;
 	log_info("task.started", LOG_S("task", job->id),
 		LOG_S("program", task_request(task)->script), LOG_I("pid", task_pid(task)));
 	send_reply(job, task_request(task), &(struct reply){ .status = STATUS_RUNNING });
+	crash_point("S1");
 }
 
 static void on_progress(
@@ -432,8 +442,11 @@ static void on_final(
 	for (int end = PIPE_STDOUT; end < PIPE_ENDS; end++)
 		if (job->lines[end - PIPE_STDOUT].len)
 			log_line(job, end, &job->lines[end - PIPE_STDOUT]);
+	crash_point("S6");
 	control_end(job);
-	if (outcome->cause == CAUSE_SHUTTING_DOWN)
+	if (job->is_fenced)
+		job_free(job);
+	else if (outcome->cause == CAUSE_SHUTTING_DOWN)
 		job_give_back(job);
 	else
 		reply_with_texts(task, &(struct reply){ .output = output }, outcome);
@@ -457,21 +470,15 @@ static void on_too_large(struct job *job, struct mq_message *message)
 		mq_message_deinit(message);
 		job_acknowledge(job);
 	} else {
-		replies_send(job->daemon, message, job->token);
+		replies_send(job->daemon, message, job_token(job, FOR_FINAL));
 	}
 }
 
-void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event)
+static void on_final_done(struct job *job, struct mq_publisher_event *event)
 {
-	struct job *job = job_by_token(daemon, event->token);
-	if (!job) {
-		if (event->outcome == MQ_TOO_LARGE)
-			log_error("response.too-large",
-				LOG_I("bytes", (int64_t)event->message.body.len));
-		return;
-	}
 	switch (event->outcome) {
 	case MQ_CONFIRMED:
+		crash_point("S8");
 		job_acknowledge(job);
 		break;
 	case MQ_UNROUTABLE:
@@ -481,6 +488,50 @@ void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event)
 		break;
 	case MQ_TOO_LARGE:
 		on_too_large(job, &event->message);
+		break;
+	}
+}
+
+/* The request was on its way to somebody else. */
+static void on_leaving_done(struct job *job, struct mq_publisher_event *event)
+{
+	bool was_handed_back = topology_is_hold_queue(
+		event->message.routing_key ? event->message.routing_key : "");
+	if (event->outcome == MQ_CONFIRMED) {
+		job_leave(job);
+		return;
+	}
+	log_error("request.not-given-back", LOG_S("task", job->id),
+		LOG_S("reason", event->error.text[0] ? event->error.text : "its queue is gone"));
+	if (was_handed_back) /* he who had it ended */
+		suspects_begin_again(job);
+	else
+		keep(job, &event->message, "the queue that it belongs to is gone");
+}
+
+void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event)
+{
+	enum purpose purpose;
+	struct job *job = job_by_token(daemon, event->token, &purpose);
+	if (!job) {
+		if (event->outcome == MQ_TOO_LARGE)
+			log_error("response.too-large",
+				LOG_I("bytes", (int64_t)event->message.body.len));
+		return;
+	}
+	switch (purpose) {
+	case FOR_FINAL:
+		on_final_done(job, event);
+		break;
+	case FOR_PARKING:
+	case FOR_RENEWAL:
+		lease_on_done(job, event);
+		break;
+	case FOR_QUESTION:
+		suspects_on_asked(job);
+		break;
+	case FOR_LEAVING:
+		on_leaving_done(job, event);
 		break;
 	}
 }

@@ -1,9 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/topology.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+
 /* On the publisher's connection 1 and 2 are left to us: the server closes the channel of a
  * declaration that it refuses. */
 #define DECLARE_CHANNEL 2
+
+#define HOLD_PREFIX     "taskrunner.hold."
+/* Of a hold queue whose runner died for ever. Much longer than any lease: what is still in it then
+ * would be dropped. */
+#define HOLD_EXPIRES_MS (24 * 3600 * (int64_t)1000)
 
 uint16_t topology_queue_channel(const struct config *config, size_t queue)
 {
@@ -19,6 +30,23 @@ uint16_t topology_control_channel(const struct config *config)
 uint16_t topology_cancellation_channel(const struct config *config)
 {
 	return (uint16_t)(config->n_queues + 2);
+}
+
+uint16_t topology_hold_channel(const struct config *config)
+{
+	return (uint16_t)(config->n_queues + 3);
+}
+
+void topology_hold_queue(
+	const struct config *config, const char *instance, size_t queue, char *ret, size_t size)
+{
+	(void)config;
+	snprintf(ret, size, HOLD_PREFIX "%s.%zu", instance, queue + 1);
+}
+
+bool topology_is_hold_queue(const char *name)
+{
+	return strncmp(name, HOLD_PREFIX, sizeof(HOLD_PREFIX) - 1) == 0;
 }
 
 static int declare_exchange(struct mq_connection *c, uint16_t channel,
@@ -75,7 +103,7 @@ static int prepare_queue(struct mq_connection *c, uint16_t channel,
 		r = mq_declare_queue(c, channel, &queue, NULL, NULL, err);
 	if (r < 0)
 		return error_prefix(err, "queue %s", config->name);
-	return mq_qos(c, channel, (uint16_t)config->slots, err);
+	return mq_qos(c, channel, 1, err); /* slots.c */
 }
 
 static int prepare_control(struct mq_connection *c, struct topology *topology, struct error *err)
@@ -96,6 +124,85 @@ static int prepare_control(struct mq_connection *c, struct topology *topology, s
 	return r;
 }
 
+/* At-least-once dead-lettering of quorum queues came with 3.10. All that depends on the server's
+ * version is decided here. */
+static bool holds_in_quorum(const struct mq_connection *c, const struct config *config)
+{
+	const unsigned *v = mq_server(c)->version;
+	if (strcmp(config->delivery.hold_type, "auto") == 0)
+		return v[0] > 3 || (v[0] == 3 && v[1] >= 10);
+	return strcmp(config->delivery.hold_type, "quorum") == 0;
+}
+
+static int declare_hold_queue(
+	struct mq_connection *c, const struct topology *topology, size_t i, struct error *err)
+{
+	const struct config *config = topology->config;
+	char name[TOPOLOGY_NAME_MAX];
+	bool quorum = holds_in_quorum(c, config);
+	const struct mq_queue queue = {
+		.name = name,
+		.durable = true,
+		.type = quorum ? "quorum" : "classic",
+		.ttl_ms = (int64_t)(config->delivery.lease_us / 1000),
+		.dead_letter_queue = config->queues[i].name,
+		.dead_letter_safely = quorum,
+		.expires_ms = HOLD_EXPIRES_MS + (int64_t)(config->delivery.lease_us / 1000),
+	};
+	topology_hold_queue(config, topology->instance, i, name, sizeof(name));
+	return mq_declare_queue(c, topology_hold_channel(config), &queue, NULL, NULL, err);
+}
+
+/* Fatal errors of the connection alone count. */
+static int find_dead_holds(
+	struct mq_connection *c, struct topology *topology, size_t dead, struct error *err)
+{
+	const struct config *config = topology->config;
+	char name[TOPOLOGY_NAME_MAX];
+	uint32_t ready, consumers;
+	bool found = false;
+	for (size_t i = 0; i < config->n_queues; i++) {
+		topology_hold_queue(
+			config, topology->journal->dead[dead].id, i, name, sizeof(name));
+		int r = mq_inspect_queue(
+			c, topology_hold_channel(config), name, &ready, &consumers, err);
+		if (r < 0 && r != -ENOENT && r != -EACCES)
+			return r;
+		topology->has_dead[dead][i] = r == 0;
+		found = found || r == 0;
+	}
+	if (!found)
+		journal_settle(topology->journal, dead);
+	*err = (struct error){ 0 };
+	return 0;
+}
+
+/* Without the right to declare them the runner works on, but long tasks are held as they are. */
+static int prepare_holds(struct mq_connection *c, struct topology *topology, struct error *err)
+{
+	const struct config *config = topology->config;
+	topology->has_hold_queues = false;
+	if (config->delivery.hold)
+		return 0;
+	int r = mq_channel_open(c, topology_hold_channel(config), err);
+	for (size_t i = 0; r == 0 && i < config->n_queues; i++)
+		r = declare_hold_queue(c, topology, i, err);
+	if (r == -EACCES) {
+		log_error("lease.not-permitted", LOG_E(err),
+			LOG_S("proceeding", "requests are held unacknowledged until their end, as "
+					    "with delivery.ack: hold"));
+		*err = (struct error){ 0 };
+		return 0;
+	}
+	for (size_t i = 0; r == 0 && topology->journal && i < topology->journal->n_dead; i++)
+		if (topology->journal->dead[i].fd >= 0)
+			r = find_dead_holds(c, topology, i, err);
+	if (r == 0)
+		r = mq_qos(c, topology_hold_channel(config), TOPOLOGY_HOLD_MAX, err);
+	topology->has_hold_queues = r == 0;
+	return r;
+}
+
 int topology_prepare_consumer(struct mq_connection *c, void *userdata, struct error *err)
 {
 	struct topology *topology = userdata;
@@ -107,5 +214,7 @@ int topology_prepare_consumer(struct mq_connection *c, void *userdata, struct er
 		r = prepare_control(c, topology, err);
 	if (r == 0 && config->cancellation.name[0])
 		r = mq_channel_open(c, topology_cancellation_channel(config), err);
+	if (r == 0)
+		r = prepare_holds(c, topology, err);
 	return r;
 }

@@ -9,12 +9,26 @@
 
 #include "mq/connection.h"
 #include "runner/config.h"
+#include "runner/journal.h"
+
+/* Room for the name of a queue. */
+#define TOPOLOGY_NAME_MAX 256
+/* Deliveries from hold queues that may be unacknowledged; "no limit" would mean 2000 to a quorum
+ * queue. */
+#define TOPOLOGY_HOLD_MAX 65535
 
 struct topology {
 	const struct config *config;
+	const char *instance;
+	/* Dead instances x queues: hold queues of theirs that exist. */
+	bool has_dead[JOURNAL_DEAD_MAX][QUEUES_MAX];
+	/* Of dead instances; NULL: none. What they had parked is in their hold queues. */
+	struct journal *journal;
+	/* Ours are declared and can be consumed; false: leases are off, or not permitted. */
+	bool has_hold_queues;
 	/* Of this runner, exclusive, named by the server; "" without a control exchange. Written
 	 * before the connection is handed to the main thread, which alone reads it. */
-	char control_queue[256];
+	char control_queue[TOPOLOGY_NAME_MAX];
 };
 
 /* Channels of the consuming connection: one for each request queue, so that each has its own limit
@@ -22,6 +36,13 @@ struct topology {
 uint16_t topology_queue_channel(const struct config *config, size_t queue);
 uint16_t topology_control_channel(const struct config *config);
 uint16_t topology_cancellation_channel(const struct config *config);
+uint16_t topology_hold_channel(const struct config *config);
+
+/* The hold queue of @instance for requests of the @queue-th queue. */
+void topology_hold_queue(
+	const struct config *config, const char *instance, size_t queue, char *ret, size_t size);
+/* Whether it can be the name of one. */
+bool topology_is_hold_queue(const char *name);
 
 /* For mq_publisher_options; @userdata is a struct topology. */
 int topology_prepare_publisher(struct mq_connection *c, void *userdata, struct error *err);

@@ -10,7 +10,11 @@
 
 static const char *const op_names[] = {
 	[CONTROL_CANCEL] = "cancel",
+	[CONTROL_WHO_HAS] = "who-has",
+	[CONTROL_HOLDER] = "holder",
 };
+
+#define N_FIELDS(fields) (sizeof(fields) / sizeof(*(fields)))
 
 /* Members that are short texts: all that control messages and answers consist of. */
 struct text_field {
@@ -109,11 +113,13 @@ int control_decode(
 	struct slice body, const char *content_type, struct control *ret, struct error *err)
 {
 	char *op = NULL;
-	const struct text_field fields[] = { { "op", &op }, { "id", &ret->id } };
+	const struct text_field fields[] = { { "op", &op }, { "id", &ret->id },
+		{ "instance", &ret->instance }, { "state", &ret->state }, { "queue", &ret->queue },
+		{ "question", &ret->question } };
 	int r;
 
 	ret->encoding = wire_detect(content_type, body);
-	r = decode_fields(ret->encoding, body, fields, 2, err);
+	r = decode_fields(ret->encoding, body, fields, N_FIELDS(fields), err);
 	if (r == 0 && !op)
 		r = error_set(err, -EINVAL, "op is missing");
 	if (r == 0)
@@ -122,21 +128,32 @@ int control_decode(
 		r = error_set(err, -EINVAL, "id is missing");
 	if (r == 0 && !id_is_valid(slice_of(ret->id)))
 		r = error_set(err, -EINVAL, "id is none that a task can have");
+	if (r == 0 && ret->op != CONTROL_CANCEL && !(ret->instance && ret->question))
+		r = error_set(err, -EINVAL, "instance or question is missing");
+	if (r == 0 && ret->op == CONTROL_HOLDER && !ret->state)
+		r = error_set(err, -EINVAL, "state is missing");
 	free(op);
 	return r;
 }
 
 int control_encode(const struct control *control, struct buf *ret)
 {
-	char *op = (char *)op_names[control->op], *id = control->id;
-	const struct text_field fields[] = { { "op", &op }, { "id", &id } };
+	struct control c = *control;
+	char *op = (char *)op_names[control->op];
+	const struct text_field fields[] = { { "op", &op }, { "id", &c.id },
+		{ "instance", &c.instance }, { "state", &c.state }, { "queue", &c.queue },
+		{ "question", &c.question } };
 
-	return encode_fields(control->encoding, fields, 2, ret);
+	return encode_fields(control->encoding, fields, N_FIELDS(fields), ret);
 }
 
 void control_deinit(struct control *control)
 {
 	free(control->id);
+	free(control->instance);
+	free(control->state);
+	free(control->queue);
+	free(control->question);
 	*control = (struct control){ 0 };
 }
 

@@ -9,12 +9,23 @@
 #include "common/error.h"
 #include "wire/wire.h"
 
-enum control_op { CONTROL_CANCEL };
+enum control_op {
+	CONTROL_CANCEL,
+	CONTROL_WHO_HAS, /* from runner to runners: who runs the task? */
+	CONTROL_HOLDER,  /* the answer to it */
+};
 
+/* Texts are owned. */
 struct control {
 	enum wire_encoding encoding;
 	enum control_op op;
-	char *id; /* of the task; owned */
+	char *id;       /* of the task */
+	char *instance; /* who-has, holder: of the runner that speaks */
+	char *state;    /* holder: "mine" (it runs here, give me the request), "leased" (I hold the
+			   request), "done" (it was answered) */
+	char *queue;    /* holder, "mine": where the request is to be put; else NULL */
+	char *question; /* who-has: of the asker's choice; holder: the same, so that no late answer
+			   is taken for one to another question */
 };
 
 /* 0, -EINVAL with a sentence in @err, or -ENOMEM; @ret (zeroed) is valid for control_deinit. */

@@ -28,6 +28,7 @@ static const char *const cause_names[CAUSE_COUNT] = {
 	[CAUSE_PROTOCOL_ERROR] = "protocol-error",
 	[CAUSE_CANCELLED] = "cancelled",
 	[CAUSE_SHUTTING_DOWN] = "shutting-down",
+	[CAUSE_CRASH_LIMIT] = "crash-limit",
 };
 
 #define N_NAMES(table) (sizeof(table) / sizeof(*(table)))

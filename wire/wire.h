@@ -59,12 +59,13 @@ enum cause {
 	CAUSE_PROTOCOL_ERROR, /* a request or a progress record that breaks the protocol */
 	CAUSE_CANCELLED,
 	CAUSE_SHUTTING_DOWN, /* the runner had to end it; the request goes back to its queue */
+	CAUSE_CRASH_LIMIT,   /* too many of its runs ended with their runner */
 };
-#define CAUSE_COUNT (CAUSE_SHUTTING_DOWN + 1)
+#define CAUSE_COUNT (CAUSE_CRASH_LIMIT + 1)
 
 /* The token used in headers and logs: "", "refused", "not-found", "exec-failed", "exited",
  * "killed", "out-of-memory", "timed-out", "silent", "output-too-large", "protocol-error",
- * "cancelled", "shutting-down". */
+ * "cancelled", "shutting-down", "crash-limit". */
 const char *cause_name(enum cause cause);
 /* 0 or -EINVAL. */
 int cause_parse(struct slice name, enum cause *ret);
@@ -81,6 +82,14 @@ int cause_parse(struct slice name, enum cause *ret);
 #define HEADER_CPU_MS       "x-tr-cpu-ms"       /* int */
 #define HEADER_PEAK_MEMORY  "x-tr-peak-memory"  /* int, bytes */
 #define HEADER_FAILURE_KIND "x-tr-failure-kind" /* text, what the program called its failure */
+
+/* AMQP headers on copies of requests that runners make (docs/delivery.md). */
+#define HEADER_TASK    "x-tr-task"    /* text: the id */
+#define HEADER_CRASHES "x-tr-crashes" /* int: runs that ended with their runner */
+#define HEADER_QUEUE   "x-tr-queue"   /* text: the request queue it belongs to */
+#define HEADER_HOLDER  "x-tr-holder"  /* text: instance of the runner that parked it */
+#define HEADER_LEASE   "x-tr-lease"   /* int: which copy of that runner, from 1 */
+#define HEADER_CLEAN   "x-tr-clean"   /* int: 1 where it is known that nobody runs it */
 
 /* The longest id, in bytes. */
 #define ID_MAX 128

@@ -131,6 +131,11 @@ static const struct sample {
 	{ "cancellation.durable", "false" },
 	{ "cancellation.queue_durable", "false" },
 	{ "dead_letter_queue", "d" },
+	{ "delivery.ack", "hold" },
+	{ "delivery.park_after", "7s" },
+	{ "delivery.lease", "1h" },
+	{ "delivery.hold_type", "classic" },
+	{ "delivery.crash_limit", "3" },
 	{ "run_directory", "/somewhere" },
 	{ "limits.timeout", "1.5h" },
 	{ "limits.grace", "11s" },
@@ -242,6 +247,11 @@ static void check_samples(const struct config *c, int round)
 	assert_false(c->cancellation.declare || c->cancellation.durable);
 	assert_false(c->cancellation_durable);
 	assert_string_equal(c->dead_letter_queue, "d");
+	assert_true(c->delivery.hold);
+	assert_int_equal(c->delivery.park_us, 7000000);
+	assert_int_equal(c->delivery.lease_us, 3600000000);
+	assert_string_equal(c->delivery.hold_type, "classic");
+	assert_int_equal(c->delivery.crash_limit, 3);
 	assert_string_equal(c->run_directory, "/somewhere");
 	assert_int_equal(c->limits.timeout_us, 5400000000);
 	assert_int_equal(c->limits.grace_us, 11000000);

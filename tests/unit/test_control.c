@@ -32,6 +32,35 @@ static void test_golden(void **state)
 	buf_deinit(&body);
 }
 
+static void test_between_runners(void **state)
+{
+	(void)state;
+	for (int encoding = WIRE_JSON; encoding <= WIRE_MSGPACK; encoding++) {
+		struct control answer = {
+			.encoding = (enum wire_encoding)encoding,
+			.op = CONTROL_HOLDER,
+			.id = "a",
+			.instance = "0011",
+			.state = "mine",
+			.queue = "taskrunner.hold.0011.1",
+			.question = "17",
+		};
+		struct control back = { 0 };
+		struct buf body = { 0 };
+
+		assert_int_equal(control_encode(&answer, &body), 0);
+		assert_int_equal(control_decode(buf_slice(&body), NULL, &back, NULL), 0);
+		assert_int_equal(back.op, CONTROL_HOLDER);
+		assert_string_equal(back.id, answer.id);
+		assert_string_equal(back.instance, answer.instance);
+		assert_string_equal(back.state, answer.state);
+		assert_string_equal(back.queue, answer.queue);
+		assert_string_equal(back.question, answer.question);
+		control_deinit(&back);
+		buf_deinit(&body);
+	}
+}
+
 static void test_round_trip(void **state)
 {
 	(void)state;
@@ -72,6 +101,11 @@ static void test_faults(void **state)
 		{ "{\"op\":\"cancel\",\"id\":null}", "id is missing" },
 		{ "{\"op\":\"explode\",\"id\":\"x\"}", "op explode is unknown" },
 		{ "{\"op\":\"Cancel\",\"id\":\"x\"}", "op Cancel is unknown" },
+		{ "{\"op\":\"who-has\",\"id\":\"x\"}", "instance or question is missing" },
+		{ "{\"op\":\"who-has\",\"id\":\"x\",\"instance\":\"0\"}",
+			"instance or question is missing" },
+		{ "{\"op\":\"holder\",\"id\":\"x\",\"instance\":\"0\",\"question\":\"1\"}",
+			"state is missing" },
 		{ "{\"op\":1,\"id\":\"x\"}", "op is not a string" },
 		{ "{\"op\":\"cancel\",\"id\":1}", "id is not a string" },
 		{ "{\"op\":\"cancel\",\"id\":\"a/b\"}", "id is none" },
@@ -167,6 +201,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_between_runners),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_answers),

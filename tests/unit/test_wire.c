@@ -41,7 +41,7 @@ static void test_causes(void **state)
 {
 	static const char *const names[CAUSE_COUNT] = { "", "refused", "not-found", "exec-failed",
 		"exited", "killed", "out-of-memory", "timed-out", "silent", "output-too-large",
-		"protocol-error", "cancelled", "shutting-down" };
+		"protocol-error", "cancelled", "shutting-down", "crash-limit" };
 	enum cause cause;
 
 	(void)state;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private RabbitMQ node (tests/lib/private-broker)."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import urllib.parse
 
@@ -49,6 +51,17 @@ class Broker:
     def kill(self):
         self.is_up = False
         self._run("kill")
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """It says and hears nothing, and its connections stay."""
+        with open(os.path.join(self.directory, "node.pid")) as f:
+            group = int(f.read().split()[0])
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(group, signal.SIGCONT)
 
     def alarm(self, on):
         """While on, it takes nothing from those who publish."""

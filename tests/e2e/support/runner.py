@@ -207,11 +207,24 @@ class Runner:
         return sorted(os.path.join(d, f) for d, ds, fs in os.walk(self.run_directory)
                       for f in ds + fs)
 
+    @property
+    def instance(self):
+        found = re.search(r" runner.ready .*\binstance=(\w+)", self.log)
+        return found and found.group(1)
+
+    @property
+    def journal(self):
+        return os.path.join(self.run_directory or "", "taskrunner-%s.journal" % self.instance)
+
+    @property
+    def leaves_journal(self):
+        """To the next runner of the machine: it was killed, or ended without a broker."""
+        return self.ended == -signal.SIGKILL or "lease.left" in self.log
+
     def left_task_files(self):
         """What tasks of this runner have in the run directory."""
-        instance = re.search(r" runner.ready .*\binstance=(\w+)", self.log)
         return [f for f in self.left_files()
-                if instance and "/taskrunner-%s/" % instance.group(1) in f]
+                if self.instance and "/taskrunner-%s/" % self.instance in f]
 
     def _end_by_force(self, ids):
         self.notify.close()

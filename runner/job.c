@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The life of a job: from a delivery until nothing is left to be said to the broker about it. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/crash.h"
+#include "common/log.h"
+#include "runner/daemon_private.h"
+
+/* A token is the job's number and, below, a purpose. */
+#define PURPOSE_BITS 3
+#define PURPOSE_MASK ((1U << PURPOSE_BITS) - 1)
+
+struct job *job_new(struct daemon *daemon, size_t queue)
+{
+	struct job *job = calloc(1, sizeof(*job));
+	if (!job)
+		return NULL;
+	job->daemon = daemon;
+	job->queue = queue;
+	job->token = ++daemon->last_token;
+	mq_message_init(&job->copy);
+	HASH_ADD(hh_token, daemon->jobs_by_token, token, sizeof(job->token), job);
+	return job;
+}
+
+int job_name(struct job *job, const char *id)
+{
+	job->id = strdup(id);
+	if (!job->id)
+		return -ENOMEM;
+	HASH_ADD_KEYPTR(hh_id, job->daemon->jobs_by_id, job->id, strlen(job->id), job);
+	job->is_listed = true;
+	return 0;
+}
+
+void job_unlist(struct job *job)
+{
+	if (job->is_listed)
+		HASH_DELETE(hh_id, job->daemon->jobs_by_id, job);
+	job->is_listed = false;
+}
+
+struct job *job_find(struct daemon *daemon, const char *id)
+{
+	struct job *job;
+	HASH_FIND(hh_id, daemon->jobs_by_id, id, strlen(id), job);
+	return job;
+}
+
+uint64_t job_token(const struct job *job, enum purpose purpose)
+{
+	return job->token << PURPOSE_BITS | purpose;
+}
+
+struct job *job_by_token(struct daemon *daemon, uint64_t token, enum purpose *ret)
+{
+	struct job *job;
+	uint64_t number = token >> PURPOSE_BITS;
+	*ret = (enum purpose)(token & PURPOSE_MASK);
+	HASH_FIND(hh_token, daemon->jobs_by_token, &number, sizeof(number), job);
+	return job;
+}
+
+#ifdef TASKRUNNER_CRASH_POINTS
+void job_on_sent(uint64_t token)
+{
+	static const char *const steps[] = {
+		[FOR_FINAL] = "S7",
+		[FOR_PARKING] = "S4a",
+		[FOR_RENEWAL] = "S5a",
+	};
+	enum purpose purpose = (enum purpose)(token & PURPOSE_MASK);
+	if (token && purpose < sizeof(steps) / sizeof(*steps))
+		crash_point(steps[purpose]);
+}
+#endif
+
+/* Out of whatever it waits in. */
+static void stop_waiting(struct job *job)
+{
+	struct queue *queue = &job->daemon->queues[job->queue];
+	suspects_end(job);
+	if (job->phase == JOB_READY)
+		DL_DELETE2(queue->ready, job, prev_waiting, next_waiting);
+	if (job->has_place) {
+		job->has_place = false;
+		queue->running--;
+	}
+}
+
+void job_free(struct job *job)
+{
+	struct daemon *daemon = job->daemon;
+	/* Another may wait for its place, or the number of consumers be other because of it. */
+	bool is_odd = !job->slot || job->phase == JOB_SUSPECT || daemon->queues[job->queue].ready;
+	control_end(job);
+	stop_waiting(job);
+	slots_release(job);
+	HASH_DELETE(hh_token, daemon->jobs_by_token, job);
+	job_unlist(job);
+	free(job->id);
+	free(job->exchange);
+	free(job->key);
+	free(job->correlation_id);
+	free(job->traceparent);
+	free(job->tracestate);
+	mq_message_deinit(&job->copy);
+	request_deinit(&job->request);
+	launch_deinit(&job->launch);
+	free(job);
+	if (is_odd)
+		daemon_balance_soon(daemon);
+	daemon_end_if_done(daemon);
+}
+
+/* True if the broker was told. What a connection brought that is gone has been given back by its
+ * end. */
+static bool settle(struct job *job, bool give_back)
+{
+	struct daemon *daemon = job->daemon;
+	const struct holding *held = &job->custody.held;
+	if (!daemon->consumer || !custody_is_live(&job->custody) ||
+		held->connection != daemon->connection)
+		return false;
+	int r = give_back ? mq_nack(daemon->consumer, held->channel, held->tag, true)
+			  : mq_ack(daemon->consumer, held->channel, held->tag, false);
+	if (r < 0) {
+		daemon_consumer_lost(daemon, "a delivery could not be settled");
+		return false;
+	}
+	daemon_pump_soon(daemon);
+	return true;
+}
+
+void job_acknowledge(struct job *job)
+{
+	if (job->id && memory_add(&job->daemon->finished, job->id) < 0)
+		log_warn("task.not-remembered", LOG_S("task", job->id));
+	if (job->id)
+		journal_add(&job->daemon->journal, job->id, &job->daemon->finished);
+	crash_point("S8b");
+	if (settle(job, false) && job->id)
+		memory_add(&job->daemon->acknowledged, job->id);
+	crash_point("S9");
+	job_free(job);
+	crash_point("S10");
+}
+
+void job_leave(struct job *job)
+{
+	settle(job, false);
+	job_free(job);
+}
+
+void job_return(struct job *job)
+{
+	settle(job, true);
+	job_free(job);
+}
+
+void job_give_back(struct job *job)
+{
+	struct daemon *daemon = job->daemon;
+	/* A cancel that waits in its queue is for whoever takes the request next. */
+	if (!job->cancellation_number)
+		job->is_left = true;
+	if (job->phase == JOB_LEAVING || !custody_is_live(&job->custody)) {
+		job_free(job);
+		return;
+	}
+	log_notice("request.given-back", LOG_S("task", job->id));
+	bool may_run_elsewhere = job->phase == JOB_SUSPECT;
+	stop_waiting(job);
+	if (may_run_elsewhere || !job->id || !job->copy.body.len ||
+		lease_hand_over(job, daemon->config->queues[job->queue].name, true) < 0)
+		job_return(job);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What an instance of a runner leaves for the next one on the same machine, should it be killed: a
+ * file `taskrunner-<instance>.journal` beside its directory, locked (flock) while the instance
+ * lives, with the ids of the tasks whose final response is safe, one on a line. So a request that
+ * comes back because its acknowledgement was never sent is not answered twice; and what the dead
+ * one had parked can be fetched home at once.
+ *
+ * Written without fsync: it is to outlive the runner, not the machine. Main thread.
+ */
+
+#include <stddef.h>
+
+#include "runner/memory.h"
+
+#define JOURNAL_DEAD_MAX 16
+
+struct journal {
+	char *path;
+	int fd; /* -1: there is none; all functions do nothing then */
+	size_t lines;
+	/* Dead instances that were found, whose journals are locked by us now. */
+	struct journal_dead {
+		char id[24];
+		char *path;
+		int fd;
+	} dead[JOURNAL_DEAD_MAX];
+	size_t n_dead;
+};
+
+/* Makes the file for @id in @base. 0 or a negative errno; the runner can work without. @journal
+ * begins as { .fd = -1 }. */
+int journal_open(struct journal *journal, const char *base, const char *id);
+/* It is for the next one, though we end in good order. */
+void journal_leave(struct journal *journal);
+/* Removes the file; those of the dead only if they were settled. */
+void journal_close(struct journal *journal);
+/* Notes @task. Written anew from @finished when it has grown too long. */
+void journal_add(struct journal *journal, const char *task, const struct memory *finished);
+/* Finds dead instances in @base and adds what they had finished to @finished. Those that are being
+ * looked after by another runner, or are more than JOURNAL_DEAD_MAX, are left for later. */
+void journal_find_dead(struct journal *journal, const char *base, struct memory *finished);
+/* Nothing of the @i-th dead instance is left at the broker. */
+void journal_settle(struct journal *journal, size_t i);

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Parking: the requests of long tasks wait in the runner's own hold queue, as copies that are
+ * renewed; and fencing: a task is killed before another runner may start it. custody.h decides,
+ * here it is done.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/crash.h"
+#include "common/log.h"
+#include "runner/daemon_private.h"
+#include "wire/wire.h"
+
+#define SECOND 1000000ULL
+/* Where no heartbeat is wanted, times are reckoned with the usual one. */
+#define HEARTBEAT_S 20
+/* Of the fence and of the lease, kept for killing. */
+#define FENCE_MARGIN_MAX_US (10 * SECOND)
+#define LEASE_MARGIN_MAX_US (15 * SECOND)
+#define RETRY_US            (5 * SECOND)
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t heartbeat_us(const struct daemon *daemon)
+{
+	unsigned s = daemon->config->broker.heartbeat_s;
+	return (s ? s : HEARTBEAT_S) * SECOND;
+}
+
+void lease_init(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	uint64_t hb = heartbeat_us(daemon), lease = config->delivery.lease_us;
+	daemon->rules = (struct custody_rules){
+		.leases = !config->delivery.hold,
+		.park_us = config->delivery.park_us,
+		.renew_us = lease / 3,
+		.lease_us = lease,
+		.margin_us = smaller(lease / 4, LEASE_MARGIN_MAX_US),
+		/* The broker gives up no sooner than two heartbeats after it heard us last. */
+		.fence_us = 2 * hb - smaller(hb / 2, FENCE_MARGIN_MAX_US),
+		.suspect_us = 2 * hb,
+	};
+}
+
+/* ---- copies ---- */
+
+/* Texts of ours replace what stands there; what a requester wrote under these names goes. */
+static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned number)
+{
+	/* One that has not begun must not count again with whoever gets it next. */
+	unsigned runs = job->is_begun ? job->attempt : job->attempt - 1;
+	unsigned crashes = job->is_begun || !job->crashes ? job->crashes : job->crashes - 1;
+	int r = mq_properties_add_text(p, HEADER_TASK, job->id);
+	if (r == 0)
+		r = mq_properties_add_int(p, HEADER_ATTEMPT, runs);
+	if (r == 0)
+		r = mq_properties_add_text(
+			p, HEADER_QUEUE, job->daemon->config->queues[job->queue].name);
+	if (r == 0)
+		r = mq_properties_add_int(p, HEADER_CRASHES, crashes);
+	if (r == 0)
+		r = mq_properties_add_text(p, HEADER_HOLDER, job->daemon->instance.id);
+	if (r == 0)
+		r = mq_properties_add_int(p, HEADER_LEASE, number);
+	if (r == 0)
+		r = mq_properties_add_int(p, HEADER_CLEAN, 0);
+	return r;
+}
+
+/* A copy of the request for @queue. 0 or a negative errno. */
+static int send_copy(
+	struct job *job, const char *queue, unsigned number, bool clean, enum purpose purpose)
+{
+	struct mq_message message;
+	int r = mq_message_copy(&job->copy, &message);
+	if (r < 0)
+		return r;
+	r = add_lease_headers(job, &message.properties, number);
+	if (r == 0 && clean)
+		r = mq_properties_add_int(&message.properties, HEADER_CLEAN, 1);
+	if (r == 0)
+		r = mq_properties_set(&message.exchange, "");
+	if (r == 0)
+		r = mq_properties_set(&message.routing_key, queue);
+	if (r < 0) {
+		mq_message_deinit(&message);
+		return r;
+	}
+	message.properties.persistent = true;
+	message.mandatory = true;
+	return replies_send(job->daemon, &message, job_token(job, purpose));
+}
+
+/* ---- parking and renewing ---- */
+
+static void acknowledge_older(struct job *job, const struct holding *older)
+{
+	struct daemon *daemon = job->daemon;
+	if (!older->connection || older->connection != daemon->connection || !daemon->consumer)
+		return;
+	if (job->slot)
+		slots_park(job);
+	if (!daemon->consumer)
+		return;
+	if (mq_ack(daemon->consumer, older->channel, older->tag, false) < 0) {
+		daemon_consumer_lost(daemon, "a delivery could not be settled");
+		return;
+	}
+	custody_acknowledged(&job->custody, daemon->pings.round + 1);
+	daemon_pump_soon(daemon);
+}
+
+static void turn(struct job *job)
+{
+	struct daemon *daemon = job->daemon;
+	struct holding older;
+	bool was_parked = custody_is_parked(&job->custody);
+	if (!custody_turn(&job->custody, &daemon->rules, clock_now_us(), &older))
+		return;
+	log_at(was_parked ? LOG_DEBUG : LOG_INFO, was_parked ? "request.renewed" : "request.parked",
+		LOG_S("task", job->id), LOG_I("copy", job->custody.number));
+	acknowledge_older(job, &older);
+	crash_point(was_parked ? "S5c" : "S4c");
+	suspects_on_turn(job);
+}
+
+static void renew(struct job *job, uint64_t now)
+{
+	char queue[TOPOLOGY_NAME_MAX];
+	struct daemon *daemon = job->daemon;
+	unsigned number = custody_sent(&job->custody, now);
+	if (job->is_begun && !job->begun_number)
+		job->begun_number = number;
+	topology_hold_queue(daemon->config, daemon->instance.id, job->queue, queue, sizeof(queue));
+	if (send_copy(job, queue, number, false,
+		    custody_is_parked(&job->custody) ? FOR_RENEWAL : FOR_PARKING) < 0) {
+		log_error("request.not-parked", LOG_S("task", job->id),
+			LOG_S("reason", "out of memory"));
+		custody_not_sent(&job->custody, now + RETRY_US);
+	}
+}
+
+void lease_on_done(struct job *job, const struct mq_publisher_event *event)
+{
+	uint64_t now = clock_now_us();
+	if (event->outcome == MQ_CONFIRMED) {
+		crash_point(custody_is_parked(&job->custody) ? "S5b" : "S4b");
+		/* Confirms come in the order of sending for one key: it is the last one sent. */
+		custody_confirmed(&job->custody, job->custody.sent_number);
+		turn(job);
+		return;
+	}
+	log_error("request.not-parked", LOG_S("task", job->id),
+		LOG_S("reason",
+			event->error.text[0] ? event->error.text : "the hold queue is gone"));
+	custody_not_sent(
+		&job->custody, event->outcome == MQ_TOO_LARGE ? UINT64_MAX : now + RETRY_US);
+}
+
+/* ---- what comes again ---- */
+
+void lease_begin(struct job *job, uint16_t channel, uint64_t tag)
+{
+	struct daemon *daemon = job->daemon;
+	custody_begin(&job->custody, &daemon->rules,
+		(struct holding){ daemon->connection, channel, tag }, clock_now_us());
+}
+
+/* Which copy of ours it is; 0: the original, or another's, whose numbers say nothing here. */
+static unsigned copy_number(const struct daemon *daemon, const struct mq_properties *p)
+{
+	const struct mq_header *number = mq_properties_header(p, HEADER_LEASE);
+	const struct mq_header *holder = mq_properties_header(p, HEADER_HOLDER);
+	if (!holder || holder->kind != MQ_HEADER_TEXT || !number || number->kind != MQ_HEADER_INT ||
+		number->number <= 0 || number->number > UINT32_MAX ||
+		strcmp(holder->text, daemon->instance.id) != 0)
+		return 0;
+	return (unsigned)number->number;
+}
+
+static void drop_extra(struct job *job, const struct holding *extra)
+{
+	struct daemon *daemon = job->daemon;
+	log_notice("request.duplicate", LOG_S("task", job->id),
+		LOG_S("proceeding", "the first one is here"));
+	if (mq_ack(daemon->consumer, extra->channel, extra->tag, false) < 0) {
+		daemon_consumer_lost(daemon, "a delivery could not be settled");
+		return;
+	}
+	custody_acknowledged(&job->custody, daemon->pings.round + 1);
+	daemon_pump_soon(daemon);
+}
+
+static void log_home(const struct job *job, bool from_hold_queue)
+{
+	log_notice("request.adopted", LOG_S("task", job->id),
+		LOG_S("from", from_hold_queue ? "the hold queue" : "the request queue"));
+}
+
+void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue)
+{
+	struct daemon *daemon = job->daemon;
+	const struct holding this = { daemon->connection, event->channel, event->delivery.tag };
+	struct holding older;
+	bool was_live = custody_is_live(&job->custody);
+	uint64_t now = clock_now_us();
+	custody_again(&job->custody, &daemon->rules, this, from_hold_queue,
+		copy_number(daemon, &event->delivery.properties),
+		job->answered_us ? job->answered_us : now, now, &older);
+	if (!was_live && custody_is_live(&job->custody)) {
+		job->answered_us = 0;
+		log_home(job, from_hold_queue);
+		if (!from_hold_queue)
+			slots_take(job, event->consumer_tag);
+	}
+	if (older.connection == this.connection && older.channel == this.channel &&
+		older.tag == this.tag)
+		drop_extra(job, &older);
+	else
+		acknowledge_older(job, &older);
+	daemon_balance_soon(daemon);
+	turn(job);
+}
+
+/* ---- pings and the fence ---- */
+
+static void ping(struct daemon *daemon, uint64_t now)
+{
+	const struct config *config = daemon->config;
+	struct pings *pings = &daemon->pings;
+	int r = 0;
+	if (pings->missing || now - pings->sent_us < heartbeat_us(daemon) / 4)
+		return;
+	pings->round++;
+	pings->sent_us = now;
+	for (size_t i = 0; r == 0 && i < config->n_queues; i++, pings->missing++)
+		r = mq_send_qos(daemon->consumer, topology_queue_channel(config, i), 1);
+	if (r == 0 && daemon->topology.has_hold_queues) {
+		pings->missing++;
+		r = mq_send_qos(daemon->consumer, topology_hold_channel(config), TOPOLOGY_HOLD_MAX);
+	}
+	if (r < 0)
+		daemon_consumer_lost(daemon, "the broker could not be asked");
+	else
+		daemon_pump_soon(daemon);
+}
+
+void lease_on_pong(struct daemon *daemon)
+{
+	uint64_t now = clock_now_us();
+	if (!daemon->pings.missing || --daemon->pings.missing)
+		return;
+	daemon->pings.proof_us = daemon->pings.sent_us;
+	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next)
+		custody_proved(&job->custody, daemon->pings.round, now);
+}
+
+static void fence(struct job *job)
+{
+	struct daemon *daemon = job->daemon;
+	struct task *task = engine_find(daemon->engine, job->id);
+	log_error("task.fenced", LOG_S("task", job->id),
+		LOG_S("reason", "the broker was not heard for too long"),
+		LOG_S("proceeding", "it is killed; another runner may start it"));
+	job->is_fenced = true;
+	if (task)
+		engine_kill(task, CAUSE_SHUTTING_DOWN);
+	else
+		job_free(job);
+}
+
+static bool is_past_fence(const struct job *job, uint64_t now)
+{
+	const struct daemon *daemon = job->daemon;
+	bool is_held =
+		job->phase == JOB_RUNNING || job->phase == JOB_SUSPECT || job->phase == JOB_READY;
+	return is_held && !job->is_fenced &&
+	       now > custody_deadline(&job->custody, &daemon->rules, daemon->pings.proof_us);
+}
+
+/* False: the broker does not answer on a connection that seems to live. What it delivered there
+ * must go back, or it would hang until the acknowledgement timeout. */
+static bool fence_late(struct daemon *daemon, uint64_t now)
+{
+	bool deaf = false;
+	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
+		next = job->hh_token.next;
+		if (!is_past_fence(job, now))
+			continue;
+		deaf = deaf || custody_is_live(&job->custody);
+		fence(job);
+	}
+	return !deaf;
+}
+
+static void renew_due(struct daemon *daemon, uint64_t now)
+{
+	if (!daemon->publisher_up || !daemon->topology.has_hold_queues || daemon->stopping)
+		return;
+	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next)
+		if (job->phase != JOB_LEAVING && job->id && job->copy.body.len &&
+			custody_is_due(&job->custody, &daemon->rules, now))
+			renew(job, now);
+}
+
+/* S3: it runs, and is not parked yet. */
+static void crash_if_running(const struct daemon *daemon)
+{
+	for (const struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next)
+		if (job->phase == JOB_RUNNING && job->is_begun && !custody_is_parked(&job->custody))
+			crash_point("S3");
+}
+
+void lease_tick(struct daemon *daemon)
+{
+	uint64_t now = clock_now_us();
+	crash_if_running(daemon);
+	if (!fence_late(daemon, now) && daemon->consumer)
+		daemon_consumer_lost(daemon, "the broker does not answer");
+	if (daemon->consumer)
+		renew_due(daemon, now);
+	if (daemon->consumer)
+		ping(daemon, now);
+}
+
+/* ---- connections come and go ---- */
+
+/* What comes from these belongs to no task that is here, and is sent home. */
+static int consume_dead(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	char queue[TOPOLOGY_NAME_MAX], tag[48];
+	int r = 0;
+	for (size_t d = 0; daemon->topology.has_hold_queues && d < daemon->journal.n_dead; d++)
+		for (size_t i = 0; r == 0 && i < config->n_queues; i++) {
+			if (!daemon->topology.has_dead[d][i])
+				continue;
+			topology_hold_queue(
+				config, daemon->journal.dead[d].id, i, queue, sizeof(queue));
+			snprintf(tag, sizeof(tag), "d%zu.%zu", i, d);
+			r = mq_consume(daemon->consumer, topology_hold_channel(config), queue, tag,
+				false, false);
+		}
+	return r;
+}
+
+void lease_connected(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	char queue[TOPOLOGY_NAME_MAX], tag[32];
+	int r = 0;
+	daemon->pings.missing = 0;
+	daemon->pings.sent_us = daemon->pings.proof_us = clock_now_us();
+	for (size_t i = 0; r == 0 && daemon->topology.has_hold_queues && i < config->n_queues;
+		i++) {
+		topology_hold_queue(config, daemon->instance.id, i, queue, sizeof(queue));
+		snprintf(tag, sizeof(tag), "h%zu", i);
+		r = mq_consume(
+			daemon->consumer, topology_hold_channel(config), queue, tag, false, false);
+	}
+	if (r == 0)
+		r = consume_dead(daemon);
+	if (r < 0)
+		daemon_consumer_lost(daemon, "the hold queue could not be consumed");
+}
+
+/* What is still on its way to us. */
+static bool has_copy_coming(struct daemon *daemon)
+{
+	struct mq_event event = { 0 };
+	struct error err = { 0 };
+	bool found = false;
+	while (mq_next(daemon->consumer, &event, &err) > 0) {
+		found = found || (event.kind == MQ_DELIVERY &&
+					 event.channel == topology_hold_channel(daemon->config));
+		mq_event_deinit(&event);
+	}
+	return found;
+}
+
+/* A quorum queue cannot be deleted on the condition that it is empty, so we look. 1: gone. */
+static int delete_hold_queue(struct daemon *daemon, const char *instance, size_t i, const char *tag)
+{
+	char queue[TOPOLOGY_NAME_MAX];
+	uint16_t channel = topology_hold_channel(daemon->config);
+	uint32_t ready = 0, consumers;
+	struct error err = { 0 };
+	topology_hold_queue(daemon->config, instance, i, queue, sizeof(queue));
+	int r = mq_cancel(daemon->consumer, channel, tag);
+	if (r == 0)
+		r = mq_inspect_queue(daemon->consumer, channel, queue, &ready, &consumers, &err);
+	if (r < 0 || ready > 0 || has_copy_coming(daemon))
+		return r < 0 ? r : 0;
+	r = mq_send_delete_queue(daemon->consumer, channel, queue, false, false);
+	return r < 0 ? r : 1;
+}
+
+static int delete_dead(struct daemon *daemon, size_t dead)
+{
+	char tag[48];
+	int r = 1;
+	for (size_t i = 0; r == 1 && i < daemon->config->n_queues; i++) {
+		if (!daemon->topology.has_dead[dead][i])
+			continue;
+		snprintf(tag, sizeof(tag), "d%zu.%zu", i, dead);
+		r = delete_hold_queue(daemon, daemon->journal.dead[dead].id, i, tag);
+	}
+	if (r == 1)
+		journal_settle(&daemon->journal, dead);
+	return r;
+}
+
+/* 1: ours are gone. */
+static int delete_own(struct daemon *daemon)
+{
+	char tag[32];
+	int r = daemon->consumer && !daemon->jobs_by_token;
+	for (size_t i = 0; r == 1 && i < daemon->config->n_queues; i++) {
+		snprintf(tag, sizeof(tag), "h%zu", i);
+		r = delete_hold_queue(daemon, daemon->instance.id, i, tag);
+	}
+	return r;
+}
+
+/* With all tasks gone nothing in the hold queues is needed. Waits for the broker's word, so only
+ * for the very end. */
+void lease_end(struct daemon *daemon)
+{
+	if (!daemon->topology.has_hold_queues)
+		return;
+	int r = delete_own(daemon);
+	if (r != 1) {
+		log_notice("lease.left", LOG_S("instance", daemon->instance.id),
+			LOG_S("proceeding", "the next runner here deletes the hold queue, else the "
+					    "broker after a day"));
+		journal_leave(&daemon->journal);
+	}
+	for (size_t d = 0; r == 1 && d < daemon->journal.n_dead; d++)
+		if (daemon->journal.dead[d].fd >= 0)
+			r = delete_dead(daemon, d) < 0 ? -EIO : 1;
+}
+
+void lease_lost(struct daemon *daemon)
+{
+	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next) {
+		custody_lost(&job->custody, daemon->pings.proof_us);
+		job->answered_us = 0;
+	}
+}
+
+/* ---- giving it to others ---- */
+
+int lease_hand_over(struct job *job, const char *queue, bool clean)
+{
+	int r = send_copy(job, queue, 0, clean, FOR_LEAVING);
+	if (r < 0)
+		return r;
+	job->phase = JOB_LEAVING;
+	/* It may be back before we know that it is safe. */
+	job_unlist(job);
+	return 0;
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A request that was with another runner before may still be running there, cut off from the
+ * broker. So the runners are asked, and nothing is started before the time has passed after which
+ * the other must have killed it. Who has it gets the request back.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "runner/daemon_private.h"
+#include "wire/control.h"
+
+/* The one who has it may just be reconnecting, so the question is repeated. */
+#define QUESTIONS    8
+#define QUESTION_MAX 24
+
+static void send_control(struct daemon *daemon, const struct control *control, const char *exchange,
+	const char *key, uint64_t token)
+{
+	struct mq_message message;
+	mq_message_init(&message);
+	int r = mq_properties_set(&message.exchange, exchange);
+	if (r == 0)
+		r = mq_properties_set(&message.routing_key, key);
+	if (r == 0)
+		r = mq_properties_set(
+			&message.properties.content_type, wire_content_type(control->encoding));
+	if (r == 0)
+		r = mq_properties_set(&message.properties.reply_to, daemon->topology.control_queue);
+	if (r == 0)
+		r = control_encode(control, &message.body);
+	if (r < 0)
+		mq_message_deinit(&message);
+	else
+		replies_send(daemon, &message, token);
+}
+
+/* ---- asking ---- */
+
+/* Its token names a job for as long as this instance lives. */
+static void number_question(const struct job *job, char ret[QUESTION_MAX])
+{
+	snprintf(ret, QUESTION_MAX, "%llu", (unsigned long long)job->token);
+}
+
+static void ask(struct job *job)
+{
+	struct daemon *daemon = job->daemon;
+	char number[QUESTION_MAX];
+	number_question(job, number);
+	const struct control question = {
+		.op = CONTROL_WHO_HAS,
+		.id = job->id,
+		.instance = daemon->instance.id,
+		.question = number,
+	};
+	job->ask_again_us = clock_now_us() + daemon->rules.suspect_us / QUESTIONS;
+	send_control(
+		daemon, &question, daemon->config->control.name, "", job_token(job, FOR_QUESTION));
+}
+
+void suspects_begin(struct job *job)
+{
+	struct daemon *daemon = job->daemon;
+	job->phase = JOB_SUSPECT;
+	job->asked_us = 0;
+	DL_APPEND2(daemon->suspects, job, prev_waiting, next_waiting);
+	/* Brokers count how often they deliver, and drop what they delivered too often. A copy
+	 * begins anew. */
+	job->custody.due_us = 0;
+	log_notice("request.suspect", LOG_S("task", job->id), LOG_I("crashes", job->crashes),
+		LOG_S("proceeding", "the other runners are asked"));
+	if (daemon->config->control.name[0])
+		ask(job);
+	else
+		job->asked_us = clock_now_us(); /* nobody can be: the time alone must do */
+	daemon_balance_soon(daemon);
+}
+
+void suspects_begin_again(struct job *job)
+{
+	struct daemon *daemon = job->daemon;
+	/* Where it has come again meanwhile, or the connection is gone, there is nothing to do. */
+	if (!custody_is_live(&job->custody) || daemon->stopping || job_find(daemon, job->id)) {
+		job_return(job);
+		return;
+	}
+	HASH_ADD_KEYPTR(hh_id, daemon->jobs_by_id, job->id, strlen(job->id), job);
+	job->is_listed = true;
+	suspects_begin(job);
+}
+
+void suspects_end(struct job *job)
+{
+	if (job->phase != JOB_SUSPECT)
+		return;
+	DL_DELETE2(job->daemon->suspects, job, prev_waiting, next_waiting);
+	job->phase = JOB_NEW;
+}
+
+void suspects_on_asked(struct job *job)
+{
+	if (job->phase == JOB_SUSPECT && !job->asked_us)
+		job->asked_us = clock_now_us();
+}
+
+/* Nobody has it. But a run that takes its runner with it at once must count, so first a copy is
+ * made that says that it has begun. */
+static void prepare_start(struct job *job)
+{
+	const struct daemon *daemon = job->daemon;
+	if (!daemon->rules.leases || !daemon->topology.has_hold_queues) {
+		suspects_end(job);
+		intake_start(job);
+	} else if (!job->is_begun) {
+		job->is_begun = true;
+		job->custody.due_us = 0;
+	}
+}
+
+void suspects_on_turn(struct job *job)
+{
+	if (job->phase != JOB_SUSPECT || !job->begun_number ||
+		job->custody.number < job->begun_number)
+		return;
+	suspects_end(job);
+	intake_start(job);
+}
+
+void suspects_tick(struct daemon *daemon)
+{
+	uint64_t now = clock_now_us();
+	for (struct job *job = daemon->suspects, *next; job; job = next) {
+		next = job->next_waiting;
+		if (!custody_is_live(&job->custody))
+			continue;
+		if (job->asked_us && now - job->asked_us >= daemon->rules.suspect_us) {
+			prepare_start(job);
+		} else if (daemon->config->control.name[0] && now >= job->ask_again_us) {
+			ask(job);
+		}
+	}
+}
+
+/* ---- answering ---- */
+
+/* Of two that wait with the same request, the one whose instance comes first in the alphabet keeps
+ * it. */
+static const char *state_of(struct daemon *daemon, const struct control *question, struct job **ret)
+{
+	struct job *job;
+	HASH_FIND(hh_id, daemon->jobs_by_id, question->id, strlen(question->id), job);
+	*ret = job;
+	if (!job)
+		return memory_has(&daemon->finished, question->id) ? "done" : NULL;
+	switch (job->phase) {
+	case JOB_SUSPECT:
+		return strcmp(daemon->instance.id, question->instance) < 0 ? "leased" : NULL;
+	case JOB_LEAVING:
+	case JOB_NEW:
+		return NULL;
+	default:
+		break;
+	}
+	if (job->is_fenced)
+		return NULL;
+	/* What is parked and not here may have gone its way: rather one copy too many. */
+	if (custody_is_live(&job->custody))
+		return "leased";
+	return daemon->topology.has_hold_queues ? "mine" : NULL;
+}
+
+void suspects_answer(struct daemon *daemon, const struct control *question, const char *reply_to)
+{
+	char queue[TOPOLOGY_NAME_MAX];
+	struct job *job;
+	if (!reply_to || strcmp(question->instance, daemon->instance.id) == 0)
+		return;
+	const char *state = state_of(daemon, question, &job);
+	if (!state)
+		return;
+	struct control answer = {
+		.op = CONTROL_HOLDER,
+		.id = question->id,
+		.instance = daemon->instance.id,
+		.state = (char *)state,
+		.question = question->question,
+	};
+	if (strcmp(state, "mine") == 0) {
+		topology_hold_queue(
+			daemon->config, daemon->instance.id, job->queue, queue, sizeof(queue));
+		answer.queue = queue;
+		if (!job->answered_us)
+			job->answered_us = clock_now_us();
+	}
+	log_info("request.claimed", LOG_S("task", question->id), LOG_S("state", state));
+	send_control(daemon, &answer, "", reply_to, 0);
+}
+
+void suspects_on_answer(struct daemon *daemon, const struct control *answer)
+{
+	struct job *job;
+	HASH_FIND(hh_id, daemon->jobs_by_id, answer->id, strlen(answer->id), job);
+	if (!job || job->phase != JOB_SUSPECT)
+		return;
+	char number[QUESTION_MAX];
+	number_question(job, number);
+	if (strcmp(answer->question, number) != 0)
+		return;
+	bool is_theirs = strcmp(answer->state, "mine") == 0;
+	/* Nobody makes us send requests anywhere else. */
+	if (is_theirs && (!answer->queue || !topology_is_hold_queue(answer->queue)))
+		return;
+	log_notice("request.found", LOG_S("task", job->id), LOG_S("with", answer->instance),
+		LOG_S("state", answer->state),
+		LOG_S("proceeding", is_theirs ? "it is handed back" : "it is theirs already"));
+	suspects_end(job);
+	if (!is_theirs)
+		job_leave(job);
+	else if (lease_hand_over(job, answer->queue, false) < 0)
+		job_give_back(job);
+}

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests are parked, come home, are handed back; what is cut off is killed before another starts."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from support import processes
+from support.client import Client
+from support.runner import GUARDIAN, base_config, steps
+from support.waiting import wait_until
+
+# Short times, so that the tests are, but with room for a busy machine. A heartbeat of 4 s makes:
+# fence 6 s, others wait 8 s.
+BROKER = {"heartbeat": "4s"}
+PARK = {"park_after": "1s", "lease": "6s"}
+
+
+@pytest.fixture
+def fleet(broker, names, tmp_path, clients, start_runner):
+    """fleet(n, broker=…, queue={…}, …): n runners on one queue, and their client."""
+    def start(n, on=broker, queue=None, **sections):
+        clients.append(Client(on, names))
+        client = clients[-1]
+        client.may_repeat = True
+        runners = []
+        for _ in range(n):
+            config = base_config(on, names, tmp_path / "run")
+            config["broker"].update(BROKER)
+            config["queues"][0].update(queue or {})
+            config["delivery"] = {**PARK, **sections.pop("delivery", {})}
+            config.update(sections)
+            runners.append(start_runner(on, client, config, name=config["name"]))
+        return (client, *runners)
+    return start
+
+
+def started(runners, id):
+    """How often the program was started for the task."""
+    return sum("task.started task=%s " % id in line for r in runners for line in r.log.splitlines())
+
+
+def holder(runners, id):
+    """The runner on which it runs."""
+    (r,) = [r for r in runners if r.processes([id])
+            and "task.started task=%s " % id in r.log and r.process.poll() is None]
+    return r
+
+
+def hold_queues(broker):
+    rows = json.loads(broker.ctl("list_queues", "name", "messages", "--formatter", "json"))
+    return {row["name"]: row["messages"] for row in rows
+            if row["name"].startswith("taskrunner.hold.")}
+
+
+def unacknowledged(broker, queue):
+    rows = json.loads(broker.ctl(
+        "list_queues", "name", "messages_unacknowledged", "--formatter", "json"))
+    return {row["name"]: row["messages_unacknowledged"] for row in rows}[queue]
+
+
+@pytest.fixture
+def gate(tmp_path):
+    return tmp_path / "gate"
+
+
+def submit_gated(client, gate, **more):
+    id = client.submit("act", steps(["progress", "up"], ["wait_for", str(gate)], ["output", "x"]),
+                       **more)
+    client.wait_progress(id)
+    return id
+
+
+def only_final(client, id):
+    final = client.final(id)
+    assert [x.is_final for x in client.by_id[id]].count(True) == 1
+    return final
+
+
+@pytest.mark.parametrize("type", ["classic", "quorum"])
+def test_parked_and_renewed(fleet, broker, names, gate, type):
+    """The request leaves its queue, its copy is renewed, and nothing is left at the end."""
+    client, r = fleet(1, delivery={"hold_type": type})
+    id = submit_gated(client, gate)
+    r.wait_log("request.parked", id)
+    client.wait(lambda: unacknowledged(broker, names.queue) == 0, "the original is acknowledged")
+    r.wait_log("request.renewed", id, count=3)
+    gate.touch()
+    assert only_final(client, id).output == b"x"
+    client.wait(lambda: set(hold_queues(broker).values()) <= {0}, "the hold queue is empty")
+    assert started([r], id) == 1
+    # And its slot is free again.
+    for _ in range(8):
+        client.run("act", steps())
+
+
+def test_parked_tasks_take_their_slots(fleet, names, gate):
+    """Nothing more is taken than there are slots, though parked requests are acknowledged."""
+    client, r = fleet(1, queue={"slots": 2})
+    running = [submit_gated(client, gate) for _ in range(2)]
+    for id in running:
+        r.wait_log("request.parked", id)
+    waiting = [client.submit("act", steps(["output", "y"])) for _ in range(3)]
+    r.wait_log("request.renewed", count=2)
+    assert client.count(names.queue) == 3
+    gate.touch()
+    for id in running + waiting:
+        only_final(client, id)
+
+
+def test_hold_as_the_simple_way(fleet, broker, gate):
+    client, r = fleet(1, delivery={"ack": "hold"})
+    id = submit_gated(client, gate)
+    assert hold_queues(broker) == {}
+    gate.touch()
+    assert only_final(client, id).output == b"x"
+
+
+def test_killed_runner_is_taken_over(fleet, gate):
+    client, *runners = fleet(2)
+    id = submit_gated(client, gate)
+    victim = holder(runners, id)
+    victim.kill()
+    gate.touch()
+    final = client.final(id)
+    assert (final.output, final.headers["x-tr-attempt"]) == (b"x", 2)
+
+
+def test_lease_of_a_killed_runner_runs_out(fleet, broker, gate):
+    client, *runners = fleet(2)
+    id = submit_gated(client, gate)
+    victim = holder(runners, id)
+    victim.wait_log("request.parked", id)
+    client.wait(lambda: 1 in hold_queues(broker).values(), "the copy is there")
+    victim.kill()
+    gate.touch()
+    final = client.final(id)
+    assert (final.output, final.headers["x-tr-attempt"]) == (b"x", 2)
+
+
+@pytest.mark.parametrize("parked", [False, True], ids=["unparked", "parked"])
+def test_runs_on_over_lost_connections(fleet, own_broker, gate, parked):
+    """Whoever gets the request, the program that runs is left alone, and is not started again."""
+    client, *runners = fleet(3, on=own_broker,
+                             delivery={"park_after": "1s" if parked else "60s", "lease": "30s"})
+    ids = [submit_gated(client, gate) for _ in range(6)]
+    for id in ids if parked else []:
+        wait_until(lambda: any("request.parked task=" + id in r.log for r in runners), "parked")
+    own_broker.ctl("close_all_connections", "for the test")
+    client.reconnect()
+    for id in ids:
+        wait_until(lambda: any("request.adopted task=" + id in r.log for r in runners),
+                   lambda: "%s comes home" % id)
+    gate.touch()
+    for id in ids:
+        only_final(client, id)
+        assert started(runners, id) == 1
+    assert "task.fenced" not in "".join(r.log for r in runners)
+
+
+def test_parked_over_a_broker_restart(fleet, own_broker, gate):
+    client, *runners = fleet(2, on=own_broker, delivery={"lease": "60s"})
+    ids = [submit_gated(client, gate) for _ in range(4)]
+    for id in ids:
+        wait_until(lambda: any("request.parked task=" + id in r.log for r in runners), "parked")
+    own_broker.kill()
+    own_broker.start()
+    client.reconnect()
+    for id in ids:
+        wait_until(lambda: any("request.adopted task=" + id in r.log for r in runners),
+                   lambda: "%s comes home" % id)
+    gate.touch()
+    for id in ids:
+        only_final(client, id)
+        assert started(runners, id) == 1
+
+
+def test_cut_off_is_killed(fleet, own_broker, gate, tmp_path):
+    """The broker says nothing more: an unparked task is dead before another could start it."""
+    client, r = fleet(1, on=own_broker, delivery={"park_after": "60s"})
+    id = submit_gated(client, gate)
+    pids = r.processes([id])
+    with own_broker.stopped():
+        r.wait_log("task.fenced", id)
+        wait_until(lambda: not any(processes.is_alive(p) for p in pids), "it is killed")
+    gate.touch()
+    client.reconnect()
+    assert client.final(id).output == b"x"
+
+
+def test_drain_hands_on_at_once(fleet, gate):
+    """What a runner that ends gives back is started elsewhere without a question."""
+    client, *runners = fleet(2, limits={"shutdown": "1s", "grace": "1s"})
+    id = submit_gated(client, gate)
+    victim = holder(runners, id)
+    (other,) = [r for r in runners if r is not victim]
+    victim.signal(signal.SIGTERM)
+    victim.wait_end()
+    other.wait_log("task.started", id)
+    assert "request.suspect" not in other.log
+    gate.touch()
+    final = client.final(id)
+    assert (final.output, final.headers["x-tr-attempt"]) == (b"x", 2)
+
+
+def test_crash_limit(fleet, names, start_runner, tmp_path, broker, gate):
+    """A request whose runs take their runners with them ends with an answer."""
+    client, r = fleet(1, delivery={"crash_limit": 2})
+    id = submit_gated(client, gate)
+    for attempt in (2, 3):
+        r.kill()
+        config = json.loads(r.config_file.read_text())
+        config["name"] = names.instance()
+        r = start_runner(broker, client, config, name=config["name"])
+        if attempt == 2:
+            r.wait_log("task.started", id)
+    final = client.final(id)
+    assert (final.status, final.cause) == ("FAILED", "crash-limit")
+    assert b"2 runs" in final.output
+    _, properties, body = client.dead_letter()
+    assert json.loads(body)["id"] == id
+    assert properties.headers["x-tr-reason"].startswith("2 runs")
+
+
+def test_no_permission_for_hold_queues(fleet, broker, names, gate):
+    """Then long tasks are held as they are, and the log says so once."""
+    broker.ctl("set_permissions", "e2e", r"^(?!taskrunner\.hold\.)", ".*", ".*")
+    try:
+        client, r = fleet(1)
+        r.wait_log("lease.not-permitted")
+        id = submit_gated(client, gate)
+        gate.touch()
+        assert only_final(client, id).output == b"x"
+    finally:
+        broker.ctl("set_permissions", "e2e", ".*", ".*", ".*")
+
+
+def test_forged_answers_send_requests_nowhere(fleet, names, gate):
+    """Who may speak on the control exchange can say what he likes; only hold queues are written to."""
+    client, r = fleet(1)
+    for body in ({"op": "holder", "id": "x", "instance": "0", "state": "mine", "queue": "loot"},
+                 {"op": "holder", "id": "x", "instance": "0"}, {"op": "who-has", "id": "x"},
+                 {"op": "who-has", "id": "../x", "instance": "0"}):
+        client.control(json.dumps(body).encode())
+    client.run("act", steps())
+
+
+# What a dead runner left on the machine
+
+@pytest.fixture
+def heir(names, broker, start_runner):
+    """heir(victim, client): kills the runner with its guardian, starts another in its place."""
+    def start(victim, client, **environment):
+        guardians = [p for p in processes.children(victim.pid)
+                     if processes.read(p, "comm") == GUARDIAN]
+        for pid in guardians:
+            os.kill(pid, signal.SIGKILL)
+        if victim.process.poll() is None:
+            victim.kill()
+        config = json.loads(victim.config_file.read_text())
+        config["name"] = names.instance()
+        return start_runner(broker, client, config, name=config["name"])
+    return start
+
+
+def test_next_runner_fetches_what_was_parked(fleet, heir, gate):
+    """The lease is an hour long, and nobody waits for that."""
+    client, r = fleet(1, delivery={"lease": "1h"})
+    id = submit_gated(client, gate)
+    r.wait_log("request.parked", id)
+    pids = r.processes([id])
+    second = heir(r, client)
+    second.wait_log("runner.found-dead")
+    wait_until(lambda: not any(processes.is_alive(p) for p in pids), "the old run is dead")
+    second.wait_log("task.started", id)
+    gate.touch()
+    assert client.final(id).headers["x-tr-attempt"] == 2
+
+
+def test_next_runner_knows_what_was_answered(fleet, heir, names, broker, gate, start_runner):
+    """Killed between the broker's word for the final response and the acknowledgement."""
+    client, r = fleet(1)
+    config = json.loads(r.config_file.read_text())
+    r.signal(signal.SIGTERM)
+    r.wait_end()
+    config["name"] = names.instance()
+    r = start_runner(broker, client, config, name=config["name"],
+                     environment={"TASKRUNNER_CRASH_AT": "S8b"})
+    id = client.submit("act", steps(["output", "x"]))
+    client.final(id)
+    r.told_to_end = True
+    r.wait_end()
+    second = heir(r, client)
+    second.wait_log("request.duplicate", id)
+    client.wait(lambda: client.count(names.queue) == 0, "the request is gone")
+    client.run("act", steps())
+    assert [x.is_final for x in client.by_id[id]].count(True) == 1
+
+
+def test_stopped_runner_is_killed(fleet, gate):
+    """Its tasks would go on while nobody can say whose they are."""
+    client, r = fleet(1)
+    id = submit_gated(client, gate)
+    pids = r.processes([id])
+    r.signal(signal.SIGSTOP)
+    r.told_to_end = True
+    assert r.wait_end() == -signal.SIGKILL
+    wait_until(lambda: not any(processes.is_alive(p) for p in pids), "its tasks are killed")
+    client.channel.queue_purge(client.names.queue)

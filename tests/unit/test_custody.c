@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What is held of a request, over renewals and lost connections. Times are in seconds, times 10^6.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "runner/custody.h"
+
+#define S 1000000ULL
+
+static const struct custody_rules rules = {
+	.leases = true,
+	.park_us = 60 * S,
+	.renew_us = 100 * S,
+	.lease_us = 300 * S,
+	.margin_us = 15 * S,
+	.fence_us = 30 * S,
+	.suspect_us = 40 * S,
+};
+
+static struct holding at(uint64_t connection, uint64_t tag)
+{
+	return (struct holding){ connection, 1, tag };
+}
+
+static void assert_holding(struct holding a, struct holding b)
+{
+	assert_int_equal(a.connection, b.connection);
+	assert_int_equal(a.tag, b.tag);
+}
+
+static void begin(struct custody *c)
+{
+	custody_begin(c, &rules, at(1, 1), 1000 * S);
+}
+
+/* Copy @tag comes from the hold queue and is confirmed: the older one is to be acknowledged. */
+static struct holding renew(struct custody *c, uint64_t connection, uint64_t tag, uint64_t now)
+{
+	struct holding older;
+	unsigned number = custody_sent(c, now);
+	custody_again(c, &rules, at(connection, tag), true, number, now, now, &older);
+	assert_int_equal(older.connection, 0);
+	custody_confirmed(c, number);
+	assert_true(custody_turn(c, &rules, now, &older));
+	return older;
+}
+
+static void park(struct custody *c)
+{
+	begin(c);
+	assert_holding(renew(c, 1, 2, 1060 * S), at(1, 1));
+	custody_acknowledged(c, 7);
+}
+
+static void an_original_is_due_after_its_time(void **state)
+{
+	struct custody c;
+	(void)state;
+	begin(&c);
+	assert_true(custody_is_live(&c));
+	assert_false(custody_is_parked(&c));
+	assert_false(custody_is_due(&c, &rules, 1059 * S));
+	assert_true(custody_is_due(&c, &rules, 1060 * S));
+}
+
+static void nothing_is_due_without_leases(void **state)
+{
+	struct custody_rules hold = rules;
+	struct custody c;
+	(void)state;
+	hold.leases = false;
+	begin(&c);
+	assert_false(custody_is_due(&c, &hold, 9999 * S));
+}
+
+static void a_copy_needs_confirm_and_delivery(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	begin(&c);
+	unsigned number = custody_sent(&c, 1060 * S);
+	assert_int_equal(number, 1);
+	assert_false(custody_is_due(&c, &rules, 1070 * S));
+	custody_confirmed(&c, number);
+	assert_false(custody_turn(&c, &rules, 1061 * S, &older));
+	custody_again(&c, &rules, at(1, 2), true, number, 0, 1061 * S, &older);
+	assert_int_equal(older.connection, 0);
+	assert_true(custody_turn(&c, &rules, 1061 * S, &older));
+	assert_holding(older, at(1, 1));
+	assert_holding(c.held, at(1, 2));
+	assert_true(custody_is_parked(&c));
+}
+
+static void the_delivery_may_come_before_the_confirm(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	begin(&c);
+	unsigned number = custody_sent(&c, 1060 * S);
+	custody_again(&c, &rules, at(1, 2), true, number, 0, 1061 * S, &older);
+	assert_false(custody_turn(&c, &rules, 1061 * S, &older));
+	custody_confirmed(&c, number);
+	assert_true(custody_turn(&c, &rules, 1061 * S, &older));
+	assert_holding(older, at(1, 1));
+}
+
+static void no_renewal_before_the_older_one_is_retired(void **state)
+{
+	struct custody c;
+	(void)state;
+	park(&c);
+	assert_false(custody_is_due(&c, &rules, 1160 * S));
+	custody_proved(&c, 6, 1160 * S);
+	assert_false(custody_is_due(&c, &rules, 1160 * S));
+	custody_proved(&c, 7, 1160 * S);
+	assert_true(custody_is_due(&c, &rules, 1160 * S));
+	assert_false(custody_is_due(&c, &rules, 1159 * S));
+}
+
+static void what_cannot_be_sent_is_tried_again(void **state)
+{
+	struct custody c;
+	(void)state;
+	begin(&c);
+	custody_sent(&c, 1060 * S);
+	custody_not_sent(&c, 1065 * S);
+	assert_false(custody_is_due(&c, &rules, 1064 * S));
+	assert_true(custody_is_due(&c, &rules, 1065 * S));
+}
+
+static void a_copy_that_never_comes_is_made_anew(void **state)
+{
+	struct custody c;
+	(void)state;
+	begin(&c);
+	custody_confirmed(&c, custody_sent(&c, 1060 * S));
+	assert_false(custody_is_due(&c, &rules, 1360 * S));
+	assert_true(custody_is_due(&c, &rules, 1361 * S));
+	assert_int_equal(custody_sent(&c, 1361 * S), 2);
+}
+
+/* ---- the deadline ---- */
+
+static void unparked_counts_from_the_last_proof(void **state)
+{
+	struct custody c;
+	(void)state;
+	begin(&c);
+	assert_int_equal(custody_deadline(&c, &rules, 1010 * S), 1040 * S);
+	custody_lost(&c, 1012 * S);
+	assert_false(custody_is_live(&c));
+	/* The proof of another connection is none for this one. */
+	assert_int_equal(custody_deadline(&c, &rules, 2000 * S), 1042 * S);
+}
+
+static void parked_counts_from_the_sending(void **state)
+{
+	struct custody c;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S);
+	custody_lost(&c, 1080 * S);
+	assert_int_equal(custody_deadline(&c, &rules, 1080 * S), (1060 + 285) * S);
+}
+
+static void the_original_counts_until_its_acknowledgement_is_retired(void **state)
+{
+	struct custody c;
+	(void)state;
+	park(&c);
+	custody_lost(&c, 1062 * S);
+	assert_int_equal(custody_deadline(&c, &rules, 1062 * S), 1092 * S);
+}
+
+static void the_oldest_copy_counts_until_it_is_retired(void **state)
+{
+	struct custody c;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S);
+	assert_holding(renew(&c, 1, 3, 1160 * S), at(1, 2));
+	custody_acknowledged(&c, 20);
+	custody_lost(&c, 1161 * S);
+	assert_int_equal(custody_deadline(&c, &rules, 1161 * S), (1060 + 285) * S);
+}
+
+/* ---- coming home ---- */
+
+static void an_unparked_task_takes_its_original_back(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	begin(&c);
+	custody_lost(&c, 1010 * S);
+	custody_again(&c, &rules, at(2, 1), false, 0, 0, 1015 * S, &older);
+	assert_int_equal(older.connection, 0);
+	assert_true(custody_is_live(&c));
+	assert_holding(c.held, at(2, 1));
+	assert_int_equal(custody_deadline(&c, &rules, 1015 * S), 1045 * S);
+	assert_true(custody_is_due(&c, &rules, 1015 * S)); /* before it is delivered too often */
+}
+
+static void another_hands_it_back_and_it_is_parked(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	begin(&c);
+	custody_lost(&c, 1010 * S);
+	custody_again(&c, &rules, at(2, 1), true, 0, 1014 * S, 1015 * S, &older);
+	assert_int_equal(older.connection, 0);
+	assert_true(custody_is_live(&c));
+	assert_true(custody_is_parked(&c));
+	/* The other may have died before he acknowledged the original. */
+	assert_true(c.has_old);
+	custody_proved(&c, 99, 1054 * S);
+	assert_true(c.has_old);
+	custody_proved(&c, 99, 1055 * S);
+	assert_false(c.has_old);
+	assert_true(custody_is_due(&c, &rules, 1055 * S));
+}
+
+static void a_parked_task_takes_its_copy_back(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S);
+	custody_lost(&c, 1080 * S);
+	custody_again(&c, &rules, at(2, 5), true, 1, 0, 1085 * S, &older);
+	assert_int_equal(older.connection, 0);
+	assert_true(custody_is_live(&c));
+	assert_true(custody_is_due(&c, &rules, 1085 * S)); /* at once: its time has been running */
+	custody_lost(&c, 1086 * S);
+	assert_int_equal(custody_deadline(&c, &rules, 0), (1060 + 285) * S);
+}
+
+static void a_renewal_goes_on_over_a_lost_connection(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S);
+	unsigned number = custody_sent(&c, 1160 * S);
+	custody_confirmed(&c, number);
+	custody_lost(&c, 1161 * S);
+	custody_again(&c, &rules, at(2, 2), true, number, 0, 1165 * S, &older);
+	assert_true(custody_turn(&c, &rules, 1165 * S, &older));
+	assert_int_equal(older.connection, 0); /* the older one is not here to be acknowledged */
+	assert_true(custody_is_live(&c));
+	custody_again(&c, &rules, at(2, 1), true, 1, 0, 1165 * S, &older);
+	assert_holding(older, at(2, 1));
+	assert_holding(c.held, at(2, 2));
+}
+
+static void extra_copies_are_acknowledged(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S);
+	custody_again(&c, &rules, at(1, 9), true, 1, 0, 1071 * S, &older); /* sent twice */
+	assert_holding(older, at(1, 9));
+	custody_again(
+		&c, &rules, at(1, 10), false, 0, 0, 1071 * S, &older); /* risen from the dead */
+	assert_holding(older, at(1, 10));
+	custody_again(&c, &rules, at(1, 11), true, 0, 0, 1071 * S, &older); /* handed back late */
+	assert_holding(older, at(1, 11));
+	assert_holding(c.held, at(1, 2));
+	assert_true(c.has_old);
+}
+
+static void a_copy_is_better_than_an_original(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_lost(&c, 1062 * S);
+	custody_again(&c, &rules, at(2, 1), false, 0, 0, 1065 * S, &older);
+	assert_int_equal(older.connection, 0);
+	custody_again(&c, &rules, at(2, 2), true, 1, 1060 * S, 1065 * S, &older);
+	assert_holding(older, at(2, 1));
+	assert_true(custody_is_parked(&c));
+	/* New copies have new numbers. */
+	assert_int_equal(custody_sent(&c, 1066 * S), 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_original_is_due_after_its_time),
+		cmocka_unit_test(nothing_is_due_without_leases),
+		cmocka_unit_test(a_copy_needs_confirm_and_delivery),
+		cmocka_unit_test(the_delivery_may_come_before_the_confirm),
+		cmocka_unit_test(no_renewal_before_the_older_one_is_retired),
+		cmocka_unit_test(what_cannot_be_sent_is_tried_again),
+		cmocka_unit_test(a_copy_that_never_comes_is_made_anew),
+		cmocka_unit_test(unparked_counts_from_the_last_proof),
+		cmocka_unit_test(parked_counts_from_the_sending),
+		cmocka_unit_test(the_original_counts_until_its_acknowledgement_is_retired),
+		cmocka_unit_test(the_oldest_copy_counts_until_it_is_retired),
+		cmocka_unit_test(an_unparked_task_takes_its_original_back),
+		cmocka_unit_test(another_hands_it_back_and_it_is_parked),
+		cmocka_unit_test(a_parked_task_takes_its_copy_back),
+		cmocka_unit_test(a_renewal_goes_on_over_a_lost_connection),
+		cmocka_unit_test(extra_copies_are_acknowledged),
+		cmocka_unit_test(a_copy_is_better_than_an_original),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
