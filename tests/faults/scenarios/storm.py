@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests are delivered again and again, until the broker would drop them."""
+
+import time
+
+from harness.history import Allowed
+from harness.link import Link
+from harness.scene import scenario
+
+
+@scenario("redelivery-storm",
+          short=dict(tasks=20, slots=10, limit=8, drops=11),
+          full=[dict(tasks=1000, slots=200, limit=20, drops=25),
+                dict(tasks=1000, slots=200, limit=20, drops=25, ack="hold")])
+def redelivery_storm(scene, tasks, slots, limit, drops, ack="lease"):
+    """Connections drop more often than a quorum queue delivers: nothing vanishes in silence"""
+    broker = scene.broker()
+    link = scene.until_end(Link(("127.0.0.1", broker.port)))
+    bed = scene.bed(broker, slots=slots, ack=ack,
+                    queue={"x-queue-type": "quorum", "x-delivery-limit": limit})
+    ids = bed.send(tasks, "ms=%d" % (drops * 1000))
+    # Coming back takes seconds when it happens so often; the fence must be further off than that.
+    runner = bed.start("a", address=link.address, broker={"heartbeat": "10s"})
+    bed.wait_running(ids[:slots])
+    for i in range(drops):
+        connected = runner.log.count("broker.connected for=requests")
+        link.reset()
+        bed.wait(lambda: runner.log.count("broker.connected for=requests") > connected, 60,
+                 "the runner's return")
+        time.sleep(0.3)  # for deliveries
+    bed.wait_answered(drops * tasks / slots + 60)
+    # A request may end for having been delivered too often, if its requester is told.
+    scene.conclude(bed, Allowed(causes=("crash-limit",)))
