@@ -170,6 +170,10 @@ static void restart_in_the_middle(const char *how)
 	bool restarted = false;
 
 	start(&f, must_getenv("AMQP_URL"));
+	await(&f, MQ_PUBLISHER_UP);
+	/* What is confirmed is on disk, but the queue itself need not be yet: a broker that is
+	 * killed soon after a declaration may have forgotten it. */
+	broker("ctl", "eval 'mnesia:sync_log().'");
 	for (uint64_t t = 1; t <= N; t++)
 		send_to(&f, "", f.queue, t, 200);
 	while (n_done < N) {

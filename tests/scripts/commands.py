@@ -61,7 +61,7 @@ class Command:
         text = re.sub(r"\x1b\[[0-9]*m", "", text)
         return re.sub(r"[^\n]*\r\x1b\[K", "", text)
 
-    def wait_for(self, condition, every=0.001):
+    def wait_for(self, condition, every=0.003):
         """For a text that it prints, or anything else. It must not end before."""
         seen = (lambda: condition in self.printed.decode(errors="replace")) \
             if isinstance(condition, str) else condition

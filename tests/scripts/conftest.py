@@ -27,7 +27,7 @@ def pytest_keyboard_interrupt():
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory):
     """A copy of the sources, in which the demo may build."""
-    copy = tmp_path_factory.mktemp("tree") / "taskrunner"
+    copy = tmp_path_factory.mktemp("tree") / "task runner"  # people have spaces in their names
 
     def ignored(directory, names):
         top = pathlib.Path(directory) == ROOT
@@ -102,7 +102,7 @@ class Kept:
 
 @pytest.fixture(scope="session")
 def kept(tree, tmp_path_factory):
-    kept = Kept(tree, tmp_path_factory.mktemp("kept"))
+    kept = Kept(tree, tmp_path_factory.mktemp("kept up"))
     try:
         yield kept.read()
         stop = kept.type(kept.stop)

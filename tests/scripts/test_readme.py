@@ -158,8 +158,8 @@ def test_shell_program(shout, start):
 
 
 def test_python_program(by_hand, tree):
-    program = save("count.py", tree, block("A program", "python"))
-    text = by_hand("bash", "-ec", "echo so many words | taskrunner exec --input - %s" % program)
+    save("count.py", tree, block("A program", "python"))
+    text = by_hand("bash", "-ec", "echo so many words | taskrunner exec --input - build/tasks/count.py")
     assert sorted(text.splitlines()) == ["progress 50% half way", '{"words": 3}']
 
 
