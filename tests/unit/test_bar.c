@@ -55,6 +55,7 @@ static void test_frames(void **state)
 		drawn(&c, 80, "{\"fraction\": 1}"), ERASE "[########################] 100% ");
 	assert_string_equal(drawn(&c, 80, "{\"message\": \"no number\"}"), ERASE "no number");
 	assert_string_equal(drawn(&c, 80, "just text"), ERASE "just text");
+	assert_string_equal(drawn(&c, 80, "{\"else\": [1]}"), ERASE "{\"else\": [1]}");
 	assert_string_equal(drawn(&c, 80, "{\"message\": \"a\\u001b[31m\\tb\\nc\\u009b\"}"),
 		ERASE "a [31m b c  ");
 }

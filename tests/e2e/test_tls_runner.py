@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""amqps:// with the runner's settings of broker.tls, to a server that wants to know who comes."""
+
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from support.broker import PASSWORD, USER, Broker
+from support.client import Client
+from support.runner import base_config, steps
+from test_tls import make_certificates
+
+
+def make_client_certificate(directory, name, ca):
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + name,
+            "-keyout", name + ".key", "-out", name + ".csr")
+    openssl("x509", "-req", "-in", name + ".csr", "-CA", ca + ".pem", "-CAkey", ca + ".key",
+            "-CAcreateserial", "-days", "2", "-out", name + ".pem")
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory):
+    """A server that takes only clients with a certificate of its CA."""
+    directory = tmp_path_factory.mktemp("tls-runner")
+    make_certificates(directory)
+    make_client_certificate(directory, "client", "ca")
+    make_client_certificate(directory, "stranger", "other")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    node = Broker(directory / "node")
+    with open(node.conf, "a") as f:
+        f.write("listeners.ssl.1 = 127.0.0.1:%d\n" % port)
+        for key, value in (("cacertfile", directory / "ca.pem"), ("verify", "verify_peer"),
+                           ("certfile", directory / "server.pem"),
+                           ("keyfile", directory / "server.key"), ("fail_if_no_peer_cert", "true")):
+            f.write("ssl_options.%s = %s\n" % (key, value))
+    node.start()
+    node.tls_port = port
+    node.files = directory
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def start(strict, names, tmp_path, clients, start_runner):
+    """start(ca=…, cert=…, key=…): a runner with these files, and its client, which needs no TLS."""
+    def start(ready=True, host="localhost", insecure=None, **files):
+        clients.append(Client(strict, names))
+        config = base_config(strict, names, tmp_path / "run")
+        tls = {name + "_file": str(strict.files / file) for name, file in files.items()}
+        if insecure is not None:
+            tls["insecure"] = insecure
+        config["broker"] = {"addresses": "amqps://%s:%d" % (host, strict.tls_port),
+                            "username": USER, "password": PASSWORD, "tls": tls}
+        return start_runner(strict, clients[-1], config, ready=ready), clients[-1]
+    return start
+
+
+MINE = {"cert": "client.pem", "key": "client.key"}
+
+
+def test_both_know_each_other(start):
+    r, client = start(ca="ca.pem", **MINE)
+    assert client.run("act", steps(["output", "x"]))[-1].output == b"x"
+
+
+def test_insecure_trusts_anybody(start):
+    """Neither the CA nor the name is looked at."""
+    r, client = start(ca="other.pem", host="127.0.0.1", insecure=True, **MINE)
+    assert client.run("act", steps(["output", "x"]))[-1].output == b"x"
+
+
+@pytest.mark.parametrize("settings,told", [
+    ({"ca": "other.pem", **MINE}, ["not trusted"]),
+    ({"ca": "ca.pem", "host": "127.0.0.1", **MINE}, ["another name than 127.0.0.1"]),
+    ({"ca": "ca.pem"}, []),
+    ({"ca": "ca.pem", "cert": "stranger.pem", "key": "stranger.key"}, []),
+    ({"ca": "server.csr", **MINE}, ["cannot load the CA certificates", "server.csr"]),
+    ({"ca": "ca.key", **MINE}, ["cannot load the CA certificates", "ca.key"]),
+    ({"ca": "ca.pem", "cert": "server.csr", "key": "client.key"},
+     ["cannot load the client certificate", "server.csr"]),
+    ({"ca": "ca.pem", "cert": "client.pem", "key": "stranger.key"},
+     ["cannot load the client certificate", "stranger.key"]),
+    ({"ca": "ca.pem", "cert": "client.key", "key": "client.pem"},
+     ["cannot load the client certificate", "client.key"]),
+], ids=["other-ca", "other-name", "no-certificate", "stranger", "no-ca", "ca-is-a-key",
+        "no-cert", "key-of-another", "swapped"])
+def test_refused(start, settings, told):
+    """It says why, and goes on trying: certificates get replaced while it waits."""
+    r, _ = start(ready=False, **settings)
+    r.wait_log("error", "broker.unavailable", "localhost" if "host" not in settings else "127.0.0.1",
+               *told)
+    assert not r.notify.has("READY=1")
+    r.signal(signal.SIGTERM)
+    r.wait_end()
