@@ -13,22 +13,21 @@ from support.runner import GUARDIAN, base_config, steps
 from support.waiting import wait_until
 
 # Short times, so that the tests are, but with room for a busy machine. A heartbeat of 4 s makes:
-# fence 6 s, others wait 8 s.
-BROKER = {"heartbeat": "4s"}
+# fence 6 s, others wait 8 s. Where a broker has to come up meanwhile that is too short.
 PARK = {"park_after": "1s", "lease": "6s"}
 
 
 @pytest.fixture
 def fleet(broker, names, tmp_path, clients, start_runner):
     """fleet(n, broker=…, queue={…}, …): n runners on one queue, and their client."""
-    def start(n, on=broker, queue=None, **sections):
+    def start(n, on=broker, queue=None, heartbeat="4s", **sections):
         clients.append(Client(on, names))
         client = clients[-1]
         client.may_repeat = True
         runners = []
         for _ in range(n):
             config = base_config(on, names, tmp_path / "run")
-            config["broker"].update(BROKER)
+            config["broker"]["heartbeat"] = heartbeat
             config["queues"][0].update(queue or {})
             config["delivery"] = {**PARK, **sections.pop("delivery", {})}
             config.update(sections)
@@ -143,7 +142,7 @@ def test_lease_of_a_killed_runner_runs_out(fleet, broker, gate):
 @pytest.mark.parametrize("parked", [False, True], ids=["unparked", "parked"])
 def test_runs_on_over_lost_connections(fleet, own_broker, gate, parked):
     """Whoever gets the request, the program that runs is left alone, and is not started again."""
-    client, *runners = fleet(3, on=own_broker,
+    client, *runners = fleet(3, on=own_broker, heartbeat="20s",
                              delivery={"park_after": "1s" if parked else "60s", "lease": "30s"})
     ids = [submit_gated(client, gate) for _ in range(6)]
     for id in ids if parked else []:
@@ -161,7 +160,7 @@ def test_runs_on_over_lost_connections(fleet, own_broker, gate, parked):
 
 
 def test_parked_over_a_broker_restart(fleet, own_broker, gate):
-    client, *runners = fleet(2, on=own_broker, delivery={"lease": "60s"})
+    client, *runners = fleet(2, on=own_broker, heartbeat="20s", delivery={"lease": "120s"})
     ids = [submit_gated(client, gate) for _ in range(4)]
     for id in ids:
         wait_until(lambda: any("request.parked task=" + id in r.log for r in runners), "parked")
