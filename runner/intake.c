@@ -34,7 +34,8 @@ static bool is_parked_copy(const struct mq_delivery *delivery)
 /* A quorum queue counts deliveries; of a classic one we only know that there was an earlier. */
 static unsigned earlier_deliveries(const struct mq_delivery *delivery)
 {
-	int64_t count = number_of(delivery, "x-delivery-count");
+	/* What a requester wrote there counts for nothing. */
+	int64_t count = delivery->redelivered ? number_of(delivery, "x-delivery-count") : 0;
 	return count ? (unsigned)count : delivery->redelivered;
 }
 

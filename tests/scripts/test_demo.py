@@ -47,7 +47,7 @@ def test_interrupted_while_it_builds(tree, interrupted, how):
 
 
 @pytest.mark.parametrize("how, moment", [
-    ("SIGTERM", "broker"), ("Ctrl-C", "broker/node.launched"), ("SIGTERM", "broker/node.pid"),
+    ("SIGTERM", "broker"), ("Ctrl-C", "broker/log/node.out"), ("SIGTERM", "broker/node.pid"),
     ("SIGTERM", "runner.log"), ("Ctrl-C", "all-counts")])
 def test_interrupted_at_some_moment(scratch, interrupted, how, moment):
     """Moments are known by files that come to be."""
