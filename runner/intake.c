@@ -92,6 +92,18 @@ static void drop_copy(
 		daemon_pump_soon(daemon);
 }
 
+/* By us, or by one whose journal we have. What is given back in good order was not answered. */
+static bool was_parked_here(const struct daemon *daemon, const struct mq_delivery *delivery)
+{
+	const struct mq_header *holder = mq_properties_header(&delivery->properties, HEADER_HOLDER);
+	if (!holder || holder->kind != MQ_HEADER_TEXT || number_of(delivery, HEADER_CLEAN))
+		return false;
+	for (size_t i = 0; i < daemon->journal.n_dead; i++)
+		if (strcmp(holder->text, daemon->journal.dead[i].id) == 0)
+			return true;
+	return strcmp(holder->text, daemon->instance.id) == 0;
+}
+
 /* Its final response is safe, but the acknowledgement was lost with the connection that it went out
  * on. What was acknowledged on this connection does not come again on it: then this is another
  * request of the same id, which somebody gave back, and which must not be lost. */
@@ -99,7 +111,7 @@ static bool was_answered(struct daemon *daemon, const char *id, const struct mq_
 {
 	if (!memory_has(&daemon->finished, id))
 		return false;
-	return is_parked_copy(delivery) ||
+	return was_parked_here(daemon, delivery) ||
 	       (delivery->redelivered && !memory_has(&daemon->acknowledged, id));
 }
 
@@ -206,6 +218,8 @@ void intake_start(struct job *job)
 		end_crashing(job);
 		return;
 	}
+	/* An id that was used before is this task's from now on. */
+	memory_take(&daemon->finished, job->id);
 	int r = catalogue_resolve(daemon->catalogue, job->request.script, &job->launch, &err);
 	if (r < 0) {
 		job_give_back(job);
