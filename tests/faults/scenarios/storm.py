@@ -29,5 +29,17 @@ def redelivery_storm(scene, tasks, slots, limit, drops, ack="lease"):
                  "the runner's return")
         time.sleep(0.3)  # for deliveries
     bed.wait_answered(drops * tasks / slots + 60)
+    copies_of_ended(scene, bed, broker, runner)
     # A request may end for having been delivered too often, if its requester is told.
     scene.conclude(bed, Allowed(causes=("crash-limit",)))
+
+
+def copies_of_ended(scene, bed, broker, runner):
+    """Of each request that was ended for its crashes a copy is kept for people to look at."""
+    connection = broker.connect()
+    kept = connection.channel().queue_purge(bed.names.dead_letters).method.message_count
+    connection.close()
+    ended = runner.log.count("cause=crash-limit")
+    scene.figure("ended by the crash limit: %d" % ended)
+    if kept != ended:
+        bed.problem("%d copies were kept of %d requests that were ended" % (kept, ended))
