@@ -65,7 +65,7 @@ def test_start_end_and_output(probe, runs, tmp_path):
     assert len(got[0]) == 10000
     (run,) = runs()
     assert run.attempt == 3 and not run.is_overlap
-    assert run.end - run.start >= 50000
+    assert run.end - run.start >= 40000
 
 
 def test_progress(probe, tmp_path):
