@@ -92,6 +92,7 @@ struct mq_message {
 	struct mq_properties properties;
 	struct buf body;
 	bool mandatory; /* tell if no queue took it */
+	bool once;      /* a publisher does not send it again: MQ_UNCERTAIN */
 };
 
 void mq_message_init(struct mq_message *message);

@@ -68,13 +68,15 @@ enum mq_publisher_outcome {
 	 * is given back in the event. */
 	MQ_UNROUTABLE,
 	MQ_TOO_LARGE, /* the server refused its size (error); message is given back in the event */
+	MQ_UNCERTAIN, /* the connection was lost before the confirm of a message that must not be
+			 sent twice; it is given back in the event */
 };
 
 struct mq_publisher_event {
 	enum mq_publisher_event_kind kind;
 	uint64_t token;
 	enum mq_publisher_outcome outcome;
-	struct mq_message message; /* for MQ_UNROUTABLE and MQ_TOO_LARGE: owned by the receiver */
+	struct mq_message message; /* but for MQ_CONFIRMED: owned by the receiver */
 	struct mq_connection *consumer;
 	struct error error;
 };

@@ -62,9 +62,17 @@ static void post_failure(struct worker *w, enum mq_publisher_event_kind kind, ch
 
 void worker_requeue_inflight(struct worker *w)
 {
-	for (struct publisher_item *item = w->inflight.first; item; item = item->next)
+	struct publisher_list again = { 0 };
+	struct publisher_item *item;
+
+	while ((item = publisher_list_take(&w->inflight))) {
 		item->returned = false;
-	publisher_list_prepend(&w->unsent, &w->inflight);
+		if (item->event.message.once)
+			publisher_complete(w->p, item, MQ_UNCERTAIN, "its confirm was lost");
+		else
+			publisher_list_append(&again, item);
+	}
+	publisher_list_prepend(&w->unsent, &again);
 	w->n_inflight = 0;
 	w->next_number = 1;
 }

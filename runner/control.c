@@ -71,6 +71,9 @@ static void obey(
 	case CONTROL_HOLDER:
 		suspects_on_answer(daemon, control);
 		break;
+	case CONTROL_BACK:
+		suspects_on_back(daemon, control);
+		break;
 	}
 }
 

@@ -15,25 +15,42 @@ static void note_old(struct custody *c, uint64_t term_us)
 		c->old_term_us = term_us;
 	c->has_old = true;
 	c->old_round = 0;
-	c->old_until_us = 0;
 }
 
-static void come_home(struct custody *c, const struct custody_rules *rules, uint64_t now)
+static void know_less(struct custody *c)
 {
-	c->lost_proof_us = 0;
-	if (c->has_old && c->old_round == 0)
-		c->old_until_us = now + rules->suspect_us;
+	c->knows_all = false;
+	c->has_old = false;
 }
 
-void custody_begin(
-	struct custody *c, const struct custody_rules *rules, struct holding held, uint64_t now)
+/* A hold queue keeps its order, also of what comes back to it. So an older copy that has not come
+ * before this one was acknowledged; unless its time was over, and it went to the request queue. */
+static void settle_older(struct custody *c, uint64_t now)
 {
-	*c = (struct custody){ .held = held, .since_us = now, .due_us = now + rules->park_us };
+	if (!c->has_old || c->old_round)
+		return;
+	if (now < c->old_term_us)
+		c->has_old = false;
+	else
+		know_less(c);
+}
+
+void custody_begin(struct custody *c, const struct custody_rules *rules, struct holding held,
+	bool knows_all, uint64_t proof_us, uint64_t now)
+{
+	*c = (struct custody){
+		.held = held,
+		.is_live = true,
+		.knows_all = knows_all,
+		.proof_us = proof_us,
+		.since_us = now,
+		.due_us = now + rules->park_us,
+	};
 }
 
 bool custody_is_live(const struct custody *c)
 {
-	return c->held.connection && !c->lost_proof_us;
+	return c->is_live;
 }
 
 bool custody_is_parked(const struct custody *c)
@@ -45,7 +62,7 @@ bool custody_is_parked(const struct custody *c)
 
 bool custody_is_due(const struct custody *c, const struct custody_rules *rules, uint64_t now)
 {
-	if (!rules->leases || !custody_is_live(c) || c->has_old || now < c->due_us)
+	if (!rules->leases || !c->is_live || c->has_old || now < c->due_us)
 		return false;
 	/* One that never came, its queue having been deleted, is not waited for for ever. */
 	return !c->sent_number || now - c->sent_us > rules->lease_us;
@@ -77,62 +94,80 @@ bool custody_turn(
 {
 	if (!c->sent_number || !c->confirmed || !c->arrived.connection)
 		return false;
-	*ret = custody_is_live(c) ? c->held : nothing;
+	*ret = c->is_live ? c->held : nothing;
 	note_old(c, term_of(c->number, c->since_us, rules));
+	if (!c->is_live)
+		settle_older(c, now);
+	c->is_live = true;
 	c->held = c->arrived;
 	c->number = c->sent_number;
 	c->since_us = c->sent_us;
 	c->due_us = c->sent_us + rules->renew_us;
 	c->sent_number = 0;
 	c->arrived = nothing;
-	come_home(c, rules, now);
 	return true;
 }
 
 /* ---- what comes ---- */
 
-static void take(struct custody *c, const struct custody_rules *rules, struct holding delivery,
-	unsigned number, uint64_t since_us, uint64_t due_us, uint64_t now)
+static void take(struct custody *c, struct holding delivery, unsigned number, uint64_t since_us,
+	uint64_t due_us)
 {
+	c->is_live = true;
 	c->held = delivery;
 	c->number = number;
 	c->since_us = since_us;
 	c->due_us = due_us;
 	if (number > c->last_number)
 		c->last_number = number;
-	come_home(c, rules, now);
 }
 
 /* From the request queue: another runner's lease that ran out, or the broker took it back. */
-static struct holding original_again(
-	struct custody *c, const struct custody_rules *rules, struct holding delivery, uint64_t now)
+static struct holding original_again(struct custody *c, struct holding delivery, uint64_t now)
 {
-	if (custody_is_live(c)) {
+	bool was_live = c->is_live;
+	/* One of which no copy was ever made is the only one that there is. */
+	if (was_live || c->last_number > 0)
+		know_less(c);
+	if (was_live) {
 		note_old(c, 0);
 		return delivery;
 	}
-	if (c->number > 0)
-		note_old(c, term_of(c->number, c->since_us, rules));
 	/* Out of the queue at once: brokers count how often they deliver, and give up. */
-	take(c, rules, delivery, 0, now, now, now);
+	take(c, delivery, 0, now, now);
 	return nothing;
+}
+
+/* Another who had it gave it to us. */
+static struct holding handed_back(
+	struct custody *c, struct holding delivery, uint64_t sent_us, uint64_t now)
+{
+	struct holding older = c->is_live ? c->held : nothing;
+	know_less(c);
+	if (c->is_live)
+		note_old(c, 0);
+	if (c->is_live && c->number > 0)
+		return delivery;
+	take(c, delivery, c->last_number + 1, sent_us, now);
+	return older;
 }
 
 static struct holding copy_again(struct custody *c, const struct custody_rules *rules,
 	struct holding delivery, unsigned number, uint64_t sent_us, uint64_t now)
 {
-	struct holding older = custody_is_live(c) ? c->held : nothing;
-	bool is_handed_back = number == 0;
-	bool is_held = number == c->number && !is_handed_back;
-	if (is_handed_back ? custody_is_live(c) && c->number > 0
-			   : number < c->number || (is_held && custody_is_live(c))) {
-		note_old(c, is_held ? term_of(number, c->since_us, rules) : 0);
+	struct holding older = c->is_live ? c->held : nothing;
+	bool is_held = number == c->number;
+	if (number < c->number || (is_held && c->is_live)) {
+		/* An older one is among those that are noted, or risen from the dead. */
+		uint64_t older_term = c->has_old ? c->old_term_us : 0;
+		note_old(c, is_held ? term_of(number, c->since_us, rules) : older_term);
 		return delivery;
 	}
 	if (!is_held)
 		note_old(c, term_of(c->number, c->since_us, rules));
-	take(c, rules, delivery, is_handed_back ? ++c->last_number : number,
-		is_held ? c->since_us : sent_us, now, now);
+	if (!c->is_live)
+		settle_older(c, now);
+	take(c, delivery, number, is_held ? c->since_us : sent_us, now);
 	return older;
 }
 
@@ -140,11 +175,13 @@ void custody_again(struct custody *c, const struct custody_rules *rules, struct 
 	bool from_hold_queue, unsigned number, uint64_t sent_us, uint64_t now, struct holding *ret)
 {
 	if (!from_hold_queue) {
-		*ret = original_again(c, rules, delivery, now);
-	} else if (number && number == c->sent_number) {
+		*ret = original_again(c, delivery, now);
+	} else if (number == 0) {
+		*ret = handed_back(c, delivery, sent_us, now);
+	} else if (number == c->sent_number) {
 		*ret = nothing;
-		if (c->arrived.connection) { /* sent twice: its confirm was lost with a connection
-					      */
+		/* Sent twice: its confirm was lost with a connection. */
+		if (c->arrived.connection) {
 			note_old(c, term_of(number, c->sent_us, rules));
 			*ret = delivery;
 		} else {
@@ -161,30 +198,37 @@ void custody_acknowledged(struct custody *c, uint64_t round)
 		c->old_round = round;
 }
 
-void custody_proved(struct custody *c, uint64_t round, uint64_t now)
+void custody_proved(struct custody *c, uint64_t round, uint64_t sent_us, bool is_proof)
 {
-	bool retired =
-		c->old_round ? round >= c->old_round : c->old_until_us && now >= c->old_until_us;
-	if (c->has_old && retired)
+	if (!c->is_live)
+		return;
+	if (is_proof)
+		c->proof_us = sent_us;
+	if (c->has_old && c->old_round && round >= c->old_round)
 		c->has_old = false;
 }
 
-void custody_lost(struct custody *c, uint64_t proof_us)
+void custody_answered(struct custody *c)
 {
-	if (!c->lost_proof_us)
-		c->lost_proof_us = proof_us ? proof_us : 1;
-	c->arrived = nothing;
-	/* Whether it was taken will never be known. */
-	c->old_round = 0;
-	c->old_until_us = 0;
+	c->knows_all = false;
 }
 
-uint64_t custody_deadline(
-	const struct custody *c, const struct custody_rules *rules, uint64_t proof_us)
+void custody_lost(struct custody *c)
 {
-	uint64_t proof = custody_is_live(c) ? proof_us : c->lost_proof_us;
-	uint64_t term = term_of(c->number, c->since_us, rules);
+	c->is_live = false;
+	c->arrived = nothing;
+	c->old_round = 0;
+	/* Whether an acknowledgement was taken will never be known; of a copy of ours it shows when
+	 * the newer ones come home. */
+	if (c->has_old && (c->old_term_us == 0 || !c->knows_all))
+		know_less(c);
+}
+
+uint64_t custody_deadline(const struct custody *c, const struct custody_rules *rules)
+{
+	uint64_t fence = c->proof_us + rules->fence_us;
+	uint64_t term = c->knows_all ? term_of(c->number, c->since_us, rules) : 0;
 	if (c->has_old && c->old_term_us < term)
 		term = c->old_term_us;
-	return term > proof + rules->fence_us ? term : proof + rules->fence_us;
+	return term > fence ? term : fence;
 }

@@ -13,6 +13,11 @@
  * What was acknowledged may still come back, until a later answer of the broker on that channel has
  * shown that it took the acknowledgement: it is "old" until then, and the earliest term counts.
  *
+ * A task may live by its lease only while it knows every copy of its request that exists. One that
+ * was started by somebody else before, or whose request came back in another way than through our
+ * hold queue, does not: another copy may be anywhere, and be started by who gets it. Then only the
+ * last proof counts (docs/model has the histories that show why).
+ *
  * Pure: no I/O, no clock; times are microseconds of clock_now_us. docs/delivery.md has the whole.
  */
 
@@ -26,7 +31,8 @@ struct custody_rules {
 	uint64_t lease_us;   /* the hold queue's x-message-ttl */
 	uint64_t margin_us;  /* of the lease, kept for killing */
 	uint64_t fence_us;   /* after the last proof that the broker hears us */
-	uint64_t suspect_us; /* how long others wait before they start what may run here */
+	uint64_t suspect_us; /* how long others wait before they start what may run here; for
+				suspects.c */
 };
 
 /* connection 0: none. Good as long as its connection lives. */
@@ -38,6 +44,9 @@ struct holding {
 
 struct custody {
 	struct holding held; /* the newest; may be of a connection that is gone */
+	bool is_live;        /* it is not, so the held one can be acknowledged */
+	bool knows_all;      /* no copy exists but those that are noted here */
+	uint64_t proof_us;   /* when the broker was last known to hear us */
 	unsigned number;     /* 0: the original; else which of our copies */
 	uint64_t since_us;   /* the original: when it came; a copy: when it was sent */
 	uint64_t due_us;     /* when it is to be renewed */
@@ -48,18 +57,15 @@ struct custody {
 	bool confirmed;
 	struct holding arrived;
 
-	bool has_old;          /* something acknowledged, or lost, may come back */
-	uint64_t old_term_us;  /* the earliest that it may be delivered to another; 0: any time */
-	uint64_t old_round;    /* retired by the answer to this round of pings; 0: by time alone */
-	uint64_t old_until_us; /* 0: not before the task is at home */
-
-	uint64_t lost_proof_us; /* the held one's connection is gone; its last proof. 0: it lives */
+	bool has_old;         /* something acknowledged, or lost, may come back */
+	uint64_t old_term_us; /* the earliest that it may be delivered to another; 0: any time */
+	uint64_t old_round;   /* retired by the answer to this round of pings; 0: not by that */
 };
 
-/* The first delivery. */
-void custody_begin(
-	struct custody *c, const struct custody_rules *rules, struct holding held, uint64_t now);
-bool custody_is_live(const struct custody *c); /* the held one can be acknowledged */
+/* The first delivery. @knows_all: nobody had it before. @proof_us: of the connection. */
+void custody_begin(struct custody *c, const struct custody_rules *rules, struct holding held,
+	bool knows_all, uint64_t proof_us, uint64_t now);
+bool custody_is_live(const struct custody *c);
 bool custody_is_parked(const struct custody *c);
 
 /* ---- renewing ---- */
@@ -85,12 +91,13 @@ void custody_again(struct custody *c, const struct custody_rules *rules, struct 
 	bool from_hold_queue, unsigned number, uint64_t sent_us, uint64_t now, struct holding *ret);
 /* @held has been acknowledged; the answer to @round will show that the broker took it. */
 void custody_acknowledged(struct custody *c, uint64_t round);
-/* A round of pings was answered. */
-void custody_proved(struct custody *c, uint64_t round, uint64_t now);
-/* The connection is gone; @proof_us: the last proof of it. */
-void custody_lost(struct custody *c, uint64_t proof_us);
+/* A round of pings was answered that was sent at @sent_us. @is_proof: nobody waits for a word about
+ * this task, who would start it if it did not come. */
+void custody_proved(struct custody *c, uint64_t round, uint64_t sent_us, bool is_proof);
+/* Somebody who has a copy was told that we have the task. */
+void custody_answered(struct custody *c);
+/* The connection is gone. */
+void custody_lost(struct custody *c);
 
-/* After this the request may be started by another: the task must be dead by then. @proof_us: the
- * last proof of the living connection. */
-uint64_t custody_deadline(
-	const struct custody *c, const struct custody_rules *rules, uint64_t proof_us);
+/* After this the request may be started by another: the task must be dead by then. */
+uint64_t custody_deadline(const struct custody *c, const struct custody_rules *rules);

@@ -261,6 +261,8 @@ static void consumer_ready(struct daemon *daemon, struct mq_connection *connecti
 	/* What is parked comes home before anything new is taken. */
 	lease_connected(daemon);
 	if (daemon->consumer)
+		suspects_connected(daemon);
+	if (daemon->consumer)
 		control_listen_again(daemon);
 	daemon_balance_soon(daemon);
 	if (!daemon->consumer)

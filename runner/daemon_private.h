@@ -40,7 +40,7 @@ enum job_phase {
 };
 
 /* What a message is to its job; the publisher gives it back with the token. */
-enum purpose { FOR_FINAL, FOR_PARKING, FOR_RENEWAL, FOR_QUESTION, FOR_LEAVING };
+enum purpose { FOR_FINAL, FOR_PARKING, FOR_RENEWAL, FOR_QUESTION, FOR_ANSWER, FOR_LEAVING };
 
 /* A consumer with a prefetch of one: room for one task. */
 struct slot {
@@ -61,6 +61,7 @@ struct pings {
 	uint64_t round; /* number of the last one sent */
 	uint64_t sent_us;
 	unsigned missing;  /* answers */
+	bool wanted;       /* something was acknowledged since: as soon as these are answered */
 	uint64_t proof_us; /* when the last answered round was sent */
 };
 
@@ -77,8 +78,9 @@ struct job {
 	struct custody custody;
 	struct mq_message copy; /* the request as it came, for when it has to be sent again */
 	struct job *prev_waiting, *next_waiting; /* in suspects, or in the queue's ready list */
-	uint64_t asked_us; /* suspect: since when the others have the question; 0: not yet */
-	uint64_t ask_again_us;
+	uint64_t asked_us;    /* suspect: since when the others have the question; 0: not yet */
+	unsigned asking;      /* questions that are not confirmed yet */
+	unsigned owed;        /* words about it to other runners that are not confirmed yet */
 	uint64_t answered_us; /* when we first said that it is ours, since its delivery was lost */
 
 	/* Where responses go; exchange NULL: nobody asked for any. */
@@ -89,11 +91,12 @@ struct job {
 	unsigned attempt;               /* from 1 */
 	unsigned crashes;               /* earlier runs that ended with their runner */
 	bool is_listed;                 /* in daemon.jobs_by_id */
-	bool is_begun;                  /* this run counts in copies that are made */
-	unsigned begun_number;          /* the first of them that says so; 0: none yet */
-	bool has_place;                 /* it counts in its queue's running */
-	bool is_fenced;                 /* it may be another's by now: killed, and not answered */
-	bool is_left;                   /* its cancellation queue is no concern any more */
+	bool is_clean;         /* suspect: nobody runs it; the others are told, not asked */
+	bool is_begun;         /* this run counts in copies that are made */
+	unsigned begun_number; /* the first of them that says so; 0: none yet */
+	bool has_place;        /* it counts in its queue's running */
+	bool is_fenced;        /* it may be another's by now: killed, and not answered */
+	bool is_left;          /* its cancellation queue is no concern any more */
 	bool dead_lettered;
 	unsigned shrunk; /* how often its final response was made smaller */
 
@@ -174,6 +177,8 @@ void job_leave(struct job *job);
 /* somebody should have it: goes back to its queue, with a copy that says that nobody runs it where
  * that can be made (then it is freed when the copy is safe); */
 void job_give_back(struct job *job);
+/* the copy may be there or not: another one, that does not promise anything; */
+void job_give_back_again(struct job *job);
 /* the same as it is, without a copy; */
 void job_return(struct job *job);
 /* nothing is to be said to the broker. */
@@ -212,16 +217,20 @@ void lease_connected(struct daemon *daemon);
 void lease_lost(struct daemon *daemon);
 void lease_end(struct daemon *daemon);
 void lease_tick(struct daemon *daemon); /* at least once a second */
-void lease_begin(struct job *job, uint16_t channel, uint64_t tag);
+/* @knows_all: nobody had it before. */
+void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all);
 /* The request of a job that is here has come once more. */
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue);
 void lease_on_done(struct job *job, const struct mq_publisher_event *event);
 void lease_on_pong(struct daemon *daemon);
+/* As soon as the round that is under way is over. */
+void lease_ping_soon(struct daemon *daemon);
 /* Sends the request to @queue and lets go of it when it is safe there. 0 or a negative errno. */
 int lease_hand_over(struct job *job, const char *queue, bool clean);
 
 /* suspects.c */
-void suspects_begin(struct job *job);
+/* @is_clean: who had it said that it does not run there any more. */
+void suspects_begin(struct job *job, bool is_clean);
 /* Whom it was to go back to is not there any more. */
 void suspects_begin_again(struct job *job);
 void suspects_end(struct job *job);
@@ -229,8 +238,12 @@ void suspects_end(struct job *job);
 void suspects_on_turn(struct job *job);
 void suspects_tick(struct daemon *daemon);
 void suspects_on_asked(struct job *job); /* the others have the question */
+/* All that came before this connection: tells the others what is here, asks about what waits. */
+void suspects_connected(struct daemon *daemon);
 void suspects_answer(struct daemon *daemon, const struct control *question, const char *reply_to);
 void suspects_on_answer(struct daemon *daemon, const struct control *answer);
+/* Another runner has the task, and says so unasked. */
+void suspects_on_back(struct daemon *daemon, const struct control *word);
 
 /* replies.c */
 extern const struct engine_front replies_front; /* userdata: the daemon */

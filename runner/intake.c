@@ -276,14 +276,15 @@ static int read_request(const struct daemon *daemon, const struct mq_delivery *d
 
 /* A job that holds the delivery. NULL: there is no memory; it comes back when the connection ends.
  */
-static struct job *take(struct daemon *daemon, size_t queue, const struct mq_event *event)
+static struct job *take(
+	struct daemon *daemon, size_t queue, const struct mq_event *event, bool is_new)
 {
 	struct job *job = job_new(daemon, queue);
 	if (!job) {
 		log_error("request.no-memory");
 		return NULL;
 	}
-	lease_begin(job, event->channel, event->delivery.tag);
+	lease_begin(job, event->channel, event->delivery.tag, is_new);
 	count_runs(job, &event->delivery);
 	return job;
 }
@@ -333,8 +334,8 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	bool usable = has_usable_id(&request);
 	if (usable && is_known(daemon, event, request.id))
 		return;
-	bool suspect = is_suspect(delivery);
-	struct job *job = take(daemon, queue, event);
+	bool suspect = is_suspect(delivery), given_back = is_parked_copy(delivery);
+	struct job *job = take(daemon, queue, event, !suspect && !given_back);
 	if (!job)
 		return;
 	slots_take(job, event->consumer_tag);
@@ -351,8 +352,8 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	request = (struct request){ 0 };
 	if (daemon->stopping)
 		job_give_back(job);
-	else if (suspect)
-		suspects_begin(job);
+	else if (suspect || given_back)
+		suspects_begin(job, !suspect);
 	else
 		intake_start(job);
 }
@@ -361,7 +362,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
  * over its queue. */
 static void send_home(struct daemon *daemon, size_t queue, struct mq_event *event, const char *id)
 {
-	struct job *job = take(daemon, queue, event);
+	struct job *job = take(daemon, queue, event, false);
 	if (!job)
 		return;
 	job->attempt = (unsigned)number_of(&event->delivery, HEADER_ATTEMPT);

@@ -180,3 +180,12 @@ void job_give_back(struct job *job)
 		lease_hand_over(job, daemon->config->queues[job->queue].name, true) < 0)
 		job_return(job);
 }
+
+void job_give_back_again(struct job *job)
+{
+	const struct daemon *daemon = job->daemon;
+	if (!custody_is_live(&job->custody))
+		job_free(job);
+	else if (lease_hand_over(job, daemon->config->queues[job->queue].name, false) < 0)
+		job_return(job);
+}

@@ -52,6 +52,49 @@ void lease_init(struct daemon *daemon)
 	};
 }
 
+/* ---- pings ---- */
+
+static void ping(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	struct pings *pings = &daemon->pings;
+	int r = 0;
+	pings->round++;
+	pings->wanted = false;
+	pings->sent_us = clock_now_us();
+	for (size_t i = 0; r == 0 && i < config->n_queues; i++, pings->missing++)
+		r = mq_send_qos(daemon->consumer, topology_queue_channel(config, i), 1);
+	if (r == 0 && daemon->topology.has_hold_queues) {
+		pings->missing++;
+		r = mq_send_qos(daemon->consumer, topology_hold_channel(config), TOPOLOGY_HOLD_MAX);
+	}
+	if (r < 0)
+		daemon_consumer_lost(daemon, "the broker could not be asked");
+	else
+		daemon_pump_soon(daemon);
+}
+
+/* Until an acknowledgement is known to be taken, the loss of the connection would leave it in doubt
+ * for ever. One round at a time is under way, whatever happens meanwhile. */
+void lease_ping_soon(struct daemon *daemon)
+{
+	daemon->pings.wanted = true;
+	if (daemon->consumer && !daemon->pings.missing)
+		ping(daemon);
+}
+
+void lease_on_pong(struct daemon *daemon)
+{
+	struct pings *pings = &daemon->pings;
+	if (!pings->missing || --pings->missing)
+		return;
+	pings->proof_us = pings->sent_us;
+	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next)
+		custody_proved(&job->custody, pings->round, pings->sent_us, !job->owed);
+	if (pings->wanted)
+		ping(daemon);
+}
+
 /* ---- copies ---- */
 
 /* Texts of ours replace what stands there; what a requester wrote under these names goes. */
@@ -98,6 +141,8 @@ static int send_copy(
 	}
 	message.properties.persistent = true;
 	message.mandatory = true;
+	/* Of two that say that nobody runs it, each would be started at once. */
+	message.once = clean;
 	return replies_send(job->daemon, &message, job_token(job, purpose));
 }
 
@@ -117,7 +162,7 @@ static void acknowledge_older(struct job *job, const struct holding *older)
 		return;
 	}
 	custody_acknowledged(&job->custody, daemon->pings.round + 1);
-	daemon_pump_soon(daemon);
+	lease_ping_soon(daemon);
 }
 
 static void turn(struct job *job)
@@ -169,11 +214,12 @@ void lease_on_done(struct job *job, const struct mq_publisher_event *event)
 
 /* ---- what comes again ---- */
 
-void lease_begin(struct job *job, uint16_t channel, uint64_t tag)
+void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all)
 {
 	struct daemon *daemon = job->daemon;
 	custody_begin(&job->custody, &daemon->rules,
-		(struct holding){ daemon->connection, channel, tag }, clock_now_us());
+		(struct holding){ daemon->connection, channel, tag }, knows_all,
+		daemon->pings.proof_us, clock_now_us());
 }
 
 /* Which copy of ours it is; 0: the original, or another's, whose numbers say nothing here. */
@@ -198,7 +244,7 @@ static void drop_extra(struct job *job, const struct holding *extra)
 		return;
 	}
 	custody_acknowledged(&job->custody, daemon->pings.round + 1);
-	daemon_pump_soon(daemon);
+	lease_ping_soon(daemon);
 }
 
 static void log_home(const struct job *job, bool from_hold_queue)
@@ -232,38 +278,7 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 	turn(job);
 }
 
-/* ---- pings and the fence ---- */
-
-static void ping(struct daemon *daemon, uint64_t now)
-{
-	const struct config *config = daemon->config;
-	struct pings *pings = &daemon->pings;
-	int r = 0;
-	if (pings->missing || now - pings->sent_us < heartbeat_us(daemon) / 4)
-		return;
-	pings->round++;
-	pings->sent_us = now;
-	for (size_t i = 0; r == 0 && i < config->n_queues; i++, pings->missing++)
-		r = mq_send_qos(daemon->consumer, topology_queue_channel(config, i), 1);
-	if (r == 0 && daemon->topology.has_hold_queues) {
-		pings->missing++;
-		r = mq_send_qos(daemon->consumer, topology_hold_channel(config), TOPOLOGY_HOLD_MAX);
-	}
-	if (r < 0)
-		daemon_consumer_lost(daemon, "the broker could not be asked");
-	else
-		daemon_pump_soon(daemon);
-}
-
-void lease_on_pong(struct daemon *daemon)
-{
-	uint64_t now = clock_now_us();
-	if (!daemon->pings.missing || --daemon->pings.missing)
-		return;
-	daemon->pings.proof_us = daemon->pings.sent_us;
-	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next)
-		custody_proved(&job->custody, daemon->pings.round, now);
-}
+/* ---- the fence ---- */
 
 static void fence(struct job *job)
 {
@@ -284,8 +299,7 @@ static bool is_past_fence(const struct job *job, uint64_t now)
 	const struct daemon *daemon = job->daemon;
 	bool is_held =
 		job->phase == JOB_RUNNING || job->phase == JOB_SUSPECT || job->phase == JOB_READY;
-	return is_held && !job->is_fenced &&
-	       now > custody_deadline(&job->custody, &daemon->rules, daemon->pings.proof_us);
+	return is_held && !job->is_fenced && now > custody_deadline(&job->custody, &daemon->rules);
 }
 
 /* False: the broker does not answer on a connection that seems to live. What it delivered there
@@ -297,7 +311,7 @@ static bool fence_late(struct daemon *daemon, uint64_t now)
 		next = job->hh_token.next;
 		if (!is_past_fence(job, now))
 			continue;
-		deaf = deaf || custody_is_live(&job->custody);
+		deaf = deaf || (custody_is_live(&job->custody) && !job->owed);
 		fence(job);
 	}
 	return !deaf;
@@ -329,8 +343,9 @@ void lease_tick(struct daemon *daemon)
 		daemon_consumer_lost(daemon, "the broker does not answer");
 	if (daemon->consumer)
 		renew_due(daemon, now);
-	if (daemon->consumer)
-		ping(daemon, now);
+	if (daemon->consumer && !daemon->pings.missing &&
+		now - daemon->pings.sent_us >= heartbeat_us(daemon) / 4)
+		ping(daemon);
 }
 
 /* ---- connections come and go ---- */
@@ -360,6 +375,7 @@ void lease_connected(struct daemon *daemon)
 	char queue[TOPOLOGY_NAME_MAX], tag[32];
 	int r = 0;
 	daemon->pings.missing = 0;
+	daemon->pings.wanted = false;
 	daemon->pings.sent_us = daemon->pings.proof_us = clock_now_us();
 	for (size_t i = 0; r == 0 && daemon->topology.has_hold_queues && i < config->n_queues;
 		i++) {
@@ -453,7 +469,7 @@ void lease_end(struct daemon *daemon)
 void lease_lost(struct daemon *daemon)
 {
 	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next) {
-		custody_lost(&job->custody, daemon->pings.proof_us);
+		custody_lost(&job->custody);
 		job->answered_us = 0;
 	}
 }

@@ -489,6 +489,8 @@ static void on_final_done(struct job *job, struct mq_publisher_event *event)
 	case MQ_TOO_LARGE:
 		on_too_large(job, &event->message);
 		break;
+	case MQ_UNCERTAIN: /* only of copies that are given back */
+		break;
 	}
 }
 
@@ -499,6 +501,10 @@ static void on_leaving_done(struct job *job, struct mq_publisher_event *event)
 		event->message.routing_key ? event->message.routing_key : "");
 	if (event->outcome == MQ_CONFIRMED) {
 		job_leave(job);
+		return;
+	}
+	if (event->outcome == MQ_UNCERTAIN) {
+		job_give_back_again(job);
 		return;
 	}
 	log_error("request.not-given-back", LOG_S("task", job->id),
@@ -529,6 +535,9 @@ void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event)
 		break;
 	case FOR_QUESTION:
 		suspects_on_asked(job);
+		break;
+	case FOR_ANSWER:
+		job->owed--;
 		break;
 	case FOR_LEAVING:
 		on_leaving_done(job, event);

@@ -4,6 +4,10 @@
  * A request that was with another runner before may still be running there, cut off from the
  * broker. So the runners are asked, and nothing is started before the time has passed after which
  * the other must have killed it. Who has it gets the request back.
+ *
+ * Who was cut off when the question came says what it runs as soon as it is back. Until the broker
+ * has confirmed such a word, or an answer, pings prove nothing for that task (job.owed): so it is
+ * killed before the one who waits for the word would start it.
  */
 
 #include <errno.h>
@@ -17,11 +21,10 @@
 #include "runner/daemon_private.h"
 #include "wire/control.h"
 
-/* The one who has it may just be reconnecting, so the question is repeated. */
-#define QUESTIONS    8
 #define QUESTION_MAX 24
 
-static void send_control(struct daemon *daemon, const struct control *control, const char *exchange,
+/* 0 or a negative errno. */
+static int send_control(struct daemon *daemon, const struct control *control, const char *exchange,
 	const char *key, uint64_t token)
 {
 	struct mq_message message;
@@ -36,10 +39,34 @@ static void send_control(struct daemon *daemon, const struct control *control, c
 		r = mq_properties_set(&message.properties.reply_to, daemon->topology.control_queue);
 	if (r == 0)
 		r = control_encode(control, &message.body);
-	if (r < 0)
-		mq_message_deinit(&message);
-	else
-		replies_send(daemon, &message, token);
+	if (r == 0)
+		return replies_send(daemon, &message, token);
+	mq_message_deinit(&message);
+	return r;
+}
+
+/* ---- telling ---- */
+
+/* Another may have begun to wait while we could not be asked; or wait with a copy of what was given
+ * back to us. */
+static int tell(struct job *job, enum purpose purpose)
+{
+	struct daemon *daemon = job->daemon;
+	const struct control word = {
+		.op = CONTROL_BACK,
+		.id = job->id,
+		.instance = daemon->instance.id,
+	};
+	return send_control(
+		daemon, &word, daemon->config->control.name, "", job_token(job, purpose));
+}
+
+static void tell_back(struct job *job)
+{
+	/* What cannot be said is owed for ever: no proof any more. */
+	job->owed++;
+	if (tell(job, FOR_ANSWER) < 0)
+		log_error("control.no-memory", LOG_S("task", job->id));
 }
 
 /* ---- asking ---- */
@@ -61,26 +88,40 @@ static void ask(struct job *job)
 		.instance = daemon->instance.id,
 		.question = number,
 	};
-	job->ask_again_us = clock_now_us() + daemon->rules.suspect_us / QUESTIONS;
-	send_control(
-		daemon, &question, daemon->config->control.name, "", job_token(job, FOR_QUESTION));
+	job->asked_us = 0;
+	job->asking++;
+	if (send_control(daemon, &question, daemon->config->control.name, "",
+		    job_token(job, FOR_QUESTION)) < 0)
+		log_error("control.no-memory", LOG_S("task", job->id));
 }
 
-void suspects_begin(struct job *job)
+static void begin_to_wait(struct job *job)
+{
+	/* Nobody can be asked: the time alone must do. */
+	if (!job->daemon->config->control.name[0])
+		job->asked_us = clock_now_us();
+	else if (!job->is_clean)
+		ask(job);
+	else if (job->asking++, tell(job, FOR_QUESTION) < 0)
+		log_error("control.no-memory", LOG_S("task", job->id));
+}
+
+void suspects_begin(struct job *job, bool is_clean)
 {
 	struct daemon *daemon = job->daemon;
 	job->phase = JOB_SUSPECT;
+	job->is_clean = is_clean && daemon->config->control.name[0];
 	job->asked_us = 0;
 	DL_APPEND2(daemon->suspects, job, prev_waiting, next_waiting);
-	/* Brokers count how often they deliver, and drop what they delivered too often. A copy
-	 * begins anew. */
-	job->custody.due_us = 0;
-	log_notice("request.suspect", LOG_S("task", job->id), LOG_I("crashes", job->crashes),
-		LOG_S("proceeding", "the other runners are asked"));
-	if (daemon->config->control.name[0])
-		ask(job);
-	else
-		job->asked_us = clock_now_us(); /* nobody can be: the time alone must do */
+	if (!job->is_clean) {
+		/* Brokers count how often they deliver, and drop what they delivered too often. A
+		 * copy begins anew. */
+		job->custody.due_us = 0;
+		log_notice("request.suspect", LOG_S("task", job->id),
+			LOG_I("crashes", job->crashes),
+			LOG_S("proceeding", "the other runners are asked"));
+	}
+	begin_to_wait(job);
 	daemon_balance_soon(daemon);
 }
 
@@ -94,7 +135,7 @@ void suspects_begin_again(struct job *job)
 	}
 	HASH_ADD_KEYPTR(hh_id, daemon->jobs_by_id, job->id, strlen(job->id), job);
 	job->is_listed = true;
-	suspects_begin(job);
+	suspects_begin(job, false);
 }
 
 void suspects_end(struct job *job)
@@ -105,33 +146,69 @@ void suspects_end(struct job *job)
 	job->phase = JOB_NEW;
 }
 
+static void start(struct job *job)
+{
+	suspects_end(job);
+	intake_start(job);
+}
+
 void suspects_on_asked(struct job *job)
 {
-	if (job->phase == JOB_SUSPECT && !job->asked_us)
-		job->asked_us = clock_now_us();
+	/* Of several only the last one counts. */
+	if (--job->asking > 0 || job->phase != JOB_SUSPECT)
+		return;
+	job->asked_us = clock_now_us();
+	if (job->is_clean && custody_is_live(&job->custody))
+		start(job);
+}
+
+static bool is_ours(const struct job *job)
+{
+	return job->phase == JOB_RUNNING || job->phase == JOB_READY || job->phase == JOB_OVER;
+}
+
+void suspects_connected(struct daemon *daemon)
+{
+	bool can_be_asked = daemon->config->control.name[0];
+	for (struct job *job = daemon->jobs_by_token; can_be_asked && job; job = job->hh_token.next)
+		if (job->phase == JOB_SUSPECT)
+			ask(job);
+		else if (job->id && is_ours(job))
+			tell_back(job);
 }
 
 /* Nobody has it. But a run that takes its runner with it at once must count, so first a copy is
  * made that says that it has begun. */
-static void prepare_start(struct job *job)
+static bool is_counted(struct job *job)
 {
 	const struct daemon *daemon = job->daemon;
-	if (!daemon->rules.leases || !daemon->topology.has_hold_queues) {
-		suspects_end(job);
-		intake_start(job);
-	} else if (!job->is_begun) {
+	if (!daemon->rules.leases || !daemon->topology.has_hold_queues)
+		return true;
+	if (!job->is_begun) {
 		job->is_begun = true;
 		job->custody.due_us = 0;
 	}
+	return job->begun_number && job->custody.number >= job->begun_number;
+}
+
+/* Whoever had it is dead by now, or would have answered: and we would have heard it, for a ping
+ * that was sent since then was answered. */
+static bool has_waited(const struct job *job)
+{
+	const struct daemon *daemon = job->daemon;
+	return job->asked_us && custody_is_live(&job->custody) &&
+	       daemon->pings.proof_us >= job->asked_us + daemon->rules.suspect_us;
+}
+
+static void start_if_due(struct job *job)
+{
+	if (job->phase == JOB_SUSPECT && has_waited(job) && is_counted(job))
+		start(job);
 }
 
 void suspects_on_turn(struct job *job)
 {
-	if (job->phase != JOB_SUSPECT || !job->begun_number ||
-		job->custody.number < job->begun_number)
-		return;
-	suspects_end(job);
-	intake_start(job);
+	start_if_due(job);
 }
 
 void suspects_tick(struct daemon *daemon)
@@ -139,20 +216,17 @@ void suspects_tick(struct daemon *daemon)
 	uint64_t now = clock_now_us();
 	for (struct job *job = daemon->suspects, *next; job; job = next) {
 		next = job->next_waiting;
-		if (!custody_is_live(&job->custody))
-			continue;
-		if (job->asked_us && now - job->asked_us >= daemon->rules.suspect_us) {
-			prepare_start(job);
-		} else if (daemon->config->control.name[0] && now >= job->ask_again_us) {
-			ask(job);
-		}
+		if (!has_waited(job) && job->asked_us &&
+			now >= job->asked_us + daemon->rules.suspect_us)
+			lease_ping_soon(daemon);
+		start_if_due(job);
 	}
 }
 
 /* ---- answering ---- */
 
 /* Of two that wait with the same request, the one whose instance comes first in the alphabet keeps
- * it. */
+ * it; and waits anew, as the other may have been somebody's answer. */
 static const char *state_of(struct daemon *daemon, const struct control *question, struct job **ret)
 {
 	struct job *job;
@@ -201,14 +275,23 @@ void suspects_answer(struct daemon *daemon, const struct control *question, cons
 			job->answered_us = clock_now_us();
 	}
 	log_info("request.claimed", LOG_S("task", question->id), LOG_S("state", state));
-	send_control(daemon, &answer, "", reply_to, 0);
+	if (!job) {
+		send_control(daemon, &answer, "", reply_to, 0);
+		return;
+	}
+	custody_answered(&job->custody);
+	job->owed++;
+	if (send_control(daemon, &answer, "", reply_to, job_token(job, FOR_ANSWER)) < 0)
+		log_error("control.no-memory", LOG_S("task", job->id));
+	if (job->phase == JOB_SUSPECT)
+		ask(job);
 }
 
 void suspects_on_answer(struct daemon *daemon, const struct control *answer)
 {
 	struct job *job;
 	HASH_FIND(hh_id, daemon->jobs_by_id, answer->id, strlen(answer->id), job);
-	if (!job || job->phase != JOB_SUSPECT)
+	if (!job || job->phase != JOB_SUSPECT || !custody_is_live(&job->custody))
 		return;
 	char number[QUESTION_MAX];
 	number_question(job, number);
@@ -226,4 +309,13 @@ void suspects_on_answer(struct daemon *daemon, const struct control *answer)
 		job_leave(job);
 	else if (lease_hand_over(job, answer->queue, false) < 0)
 		job_give_back(job);
+}
+
+void suspects_on_back(struct daemon *daemon, const struct control *word)
+{
+	struct job *job = job_find(daemon, word->id);
+	if (job && job->phase == JOB_SUSPECT && strcmp(word->instance, daemon->instance.id) != 0) {
+		job->is_clean = false;
+		ask(job);
+	}
 }

@@ -12,6 +12,7 @@ static const char *const op_names[] = {
 	[CONTROL_CANCEL] = "cancel",
 	[CONTROL_WHO_HAS] = "who-has",
 	[CONTROL_HOLDER] = "holder",
+	[CONTROL_BACK] = "back",
 };
 
 #define N_FIELDS(fields) (sizeof(fields) / sizeof(*(fields)))
@@ -128,8 +129,10 @@ int control_decode(
 		r = error_set(err, -EINVAL, "id is missing");
 	if (r == 0 && !id_is_valid(slice_of(ret->id)))
 		r = error_set(err, -EINVAL, "id is none that a task can have");
-	if (r == 0 && ret->op != CONTROL_CANCEL && !(ret->instance && ret->question))
-		r = error_set(err, -EINVAL, "instance or question is missing");
+	if (r == 0 && ret->op != CONTROL_CANCEL && !ret->instance)
+		r = error_set(err, -EINVAL, "instance is missing");
+	if (r == 0 && (ret->op == CONTROL_WHO_HAS || ret->op == CONTROL_HOLDER) && !ret->question)
+		r = error_set(err, -EINVAL, "question is missing");
 	if (r == 0 && ret->op == CONTROL_HOLDER && !ret->state)
 		r = error_set(err, -EINVAL, "state is missing");
 	free(op);

@@ -13,6 +13,7 @@ enum control_op {
 	CONTROL_CANCEL,
 	CONTROL_WHO_HAS, /* from runner to runners: who runs the task? */
 	CONTROL_HOLDER,  /* the answer to it */
+	CONTROL_BACK,    /* from runner to runners: I was cut off for a while, and have this task */
 };
 
 /* Texts are owned. */
@@ -20,7 +21,7 @@ struct control {
 	enum wire_encoding encoding;
 	enum control_op op;
 	char *id;       /* of the task */
-	char *instance; /* who-has, holder: of the runner that speaks */
+	char *instance; /* but for cancel: of the runner that speaks */
 	char *state;    /* holder: "mine" (it runs here, give me the request), "leased" (I hold the
 			   request), "done" (it was answered) */
 	char *queue;    /* holder, "mine": where the request is to be put; else NULL */

@@ -37,7 +37,7 @@ static void assert_holding(struct holding a, struct holding b)
 
 static void begin(struct custody *c)
 {
-	custody_begin(c, &rules, at(1, 1), 1000 * S);
+	custody_begin(c, &rules, at(1, 1), true, 1000 * S, 1000 * S);
 }
 
 /* Copy @tag comes from the hold queue and is confirmed: the older one is to be acknowledged. */
@@ -119,9 +119,9 @@ static void no_renewal_before_the_older_one_is_retired(void **state)
 	(void)state;
 	park(&c);
 	assert_false(custody_is_due(&c, &rules, 1160 * S));
-	custody_proved(&c, 6, 1160 * S);
+	custody_proved(&c, 6, 1160 * S, true);
 	assert_false(custody_is_due(&c, &rules, 1160 * S));
-	custody_proved(&c, 7, 1160 * S);
+	custody_proved(&c, 7, 1160 * S, true);
 	assert_true(custody_is_due(&c, &rules, 1160 * S));
 	assert_false(custody_is_due(&c, &rules, 1159 * S));
 }
@@ -155,11 +155,28 @@ static void unparked_counts_from_the_last_proof(void **state)
 	struct custody c;
 	(void)state;
 	begin(&c);
-	assert_int_equal(custody_deadline(&c, &rules, 1010 * S), 1040 * S);
-	custody_lost(&c, 1012 * S);
+	assert_int_equal(custody_deadline(&c, &rules), 1030 * S);
+	custody_proved(&c, 3, 1010 * S, true);
+	assert_int_equal(custody_deadline(&c, &rules), 1040 * S);
+	custody_lost(&c);
 	assert_false(custody_is_live(&c));
 	/* The proof of another connection is none for this one. */
-	assert_int_equal(custody_deadline(&c, &rules, 2000 * S), 1042 * S);
+	custody_proved(&c, 4, 1020 * S, true);
+	assert_int_equal(custody_deadline(&c, &rules), 1040 * S);
+}
+
+static void no_proof_while_somebody_waits_for_a_word(void **state)
+{
+	struct custody c;
+	(void)state;
+	begin(&c);
+	custody_proved(&c, 3, 1010 * S, false);
+	assert_int_equal(custody_deadline(&c, &rules), 1030 * S);
+	/* But acknowledgements are retired. */
+	assert_holding(renew(&c, 1, 2, 1020 * S), at(1, 1));
+	custody_acknowledged(&c, 4);
+	custody_proved(&c, 4, 1021 * S, false);
+	assert_false(c.has_old);
 }
 
 static void parked_counts_from_the_sending(void **state)
@@ -167,9 +184,9 @@ static void parked_counts_from_the_sending(void **state)
 	struct custody c;
 	(void)state;
 	park(&c);
-	custody_proved(&c, 7, 1070 * S);
-	custody_lost(&c, 1080 * S);
-	assert_int_equal(custody_deadline(&c, &rules, 1080 * S), (1060 + 285) * S);
+	custody_proved(&c, 7, 1070 * S, true);
+	custody_lost(&c);
+	assert_int_equal(custody_deadline(&c, &rules), (1060 + 285) * S);
 }
 
 static void the_original_counts_until_its_acknowledgement_is_retired(void **state)
@@ -177,8 +194,25 @@ static void the_original_counts_until_its_acknowledgement_is_retired(void **stat
 	struct custody c;
 	(void)state;
 	park(&c);
-	custody_lost(&c, 1062 * S);
-	assert_int_equal(custody_deadline(&c, &rules, 1062 * S), 1092 * S);
+	custody_proved(&c, 6, 1062 * S, true);
+	assert_int_equal(custody_deadline(&c, &rules), 1092 * S);
+	custody_lost(&c);
+	assert_int_equal(custody_deadline(&c, &rules), 1092 * S);
+}
+
+static void an_original_that_may_have_got_lost_counts_for_good(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_lost(&c);
+	custody_again(&c, &rules, at(2, 2), true, 1, 0, 1065 * S, &older);
+	assert_true(custody_is_live(&c));
+	custody_proved(&c, 8, 1200 * S, true);
+	assert_int_equal(custody_deadline(&c, &rules), 1230 * S);
+	/* It is renewed all the same, because of the broker's acknowledgement timeout. */
+	assert_true(custody_is_due(&c, &rules, 1200 * S));
 }
 
 static void the_oldest_copy_counts_until_it_is_retired(void **state)
@@ -186,11 +220,78 @@ static void the_oldest_copy_counts_until_it_is_retired(void **state)
 	struct custody c;
 	(void)state;
 	park(&c);
-	custody_proved(&c, 7, 1070 * S);
+	custody_proved(&c, 7, 1070 * S, true);
 	assert_holding(renew(&c, 1, 3, 1160 * S), at(1, 2));
 	custody_acknowledged(&c, 20);
-	custody_lost(&c, 1161 * S);
-	assert_int_equal(custody_deadline(&c, &rules, 1161 * S), (1060 + 285) * S);
+	custody_lost(&c);
+	assert_int_equal(custody_deadline(&c, &rules), (1060 + 285) * S);
+}
+
+static void an_older_copy_that_has_not_come_is_gone(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S, true);
+	renew(&c, 1, 3, 1160 * S);
+	custody_acknowledged(&c, 20);
+	custody_lost(&c);
+	custody_again(&c, &rules, at(2, 3), true, 2, 0, 1165 * S, &older);
+	assert_int_equal(custody_deadline(&c, &rules), (1160 + 285) * S);
+}
+
+static void an_older_copy_that_has_come_counts_until_it_is_retired(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S, true);
+	renew(&c, 1, 3, 1160 * S);
+	custody_acknowledged(&c, 20);
+	custody_lost(&c);
+	custody_again(&c, &rules, at(2, 1), true, 1, 0, 1165 * S, &older);
+	assert_holding(older, at(2, 1));
+	custody_acknowledged(&c, 30);
+	custody_again(&c, &rules, at(2, 3), true, 2, 0, 1165 * S, &older);
+	assert_int_equal(custody_deadline(&c, &rules), (1060 + 285) * S);
+	custody_lost(&c);
+	assert_true(c.knows_all);
+	custody_again(&c, &rules, at(3, 3), true, 2, 0, 1166 * S, &older);
+	assert_int_equal(custody_deadline(&c, &rules), (1160 + 285) * S);
+}
+
+/* It went to the request queue, and anybody may have it. */
+static void an_older_copy_whose_time_was_over_counts_for_good(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S, true);
+	renew(&c, 1, 3, 1160 * S);
+	custody_acknowledged(&c, 20);
+	custody_lost(&c);
+	custody_again(&c, &rules, at(2, 3), true, 2, 0, 1346 * S, &older);
+	assert_false(c.knows_all);
+	custody_proved(&c, 9, 1350 * S, true);
+	assert_int_equal(custody_deadline(&c, &rules), 1380 * S);
+}
+
+static void who_does_not_know_all_copies_has_no_lease(void **state)
+{
+	struct custody c;
+	(void)state;
+	custody_begin(&c, &rules, at(1, 1), false, 1000 * S, 1000 * S);
+	renew(&c, 1, 2, 1060 * S);
+	custody_acknowledged(&c, 7);
+	custody_proved(&c, 7, 1070 * S, true);
+	assert_int_equal(custody_deadline(&c, &rules), 1100 * S);
+	park(&c);
+	custody_proved(&c, 7, 1070 * S, true);
+	custody_answered(&c);
+	assert_int_equal(custody_deadline(&c, &rules), 1100 * S);
 }
 
 /* ---- coming home ---- */
@@ -201,13 +302,28 @@ static void an_unparked_task_takes_its_original_back(void **state)
 	struct holding older;
 	(void)state;
 	begin(&c);
-	custody_lost(&c, 1010 * S);
+	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 1), false, 0, 0, 1015 * S, &older);
 	assert_int_equal(older.connection, 0);
 	assert_true(custody_is_live(&c));
 	assert_holding(c.held, at(2, 1));
-	assert_int_equal(custody_deadline(&c, &rules, 1015 * S), 1045 * S);
+	assert_int_equal(custody_deadline(&c, &rules), 1030 * S); /* no proof yet */
 	assert_true(custody_is_due(&c, &rules, 1015 * S)); /* before it is delivered too often */
+	/* There was no copy, so there is no other. */
+	assert_true(c.knows_all);
+}
+
+static void what_comes_from_the_request_queue_may_not_be_the_only_one(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S, true);
+	custody_lost(&c);
+	custody_again(&c, &rules, at(2, 1), false, 0, 0, 1375 * S, &older);
+	assert_true(custody_is_live(&c));
+	assert_false(c.knows_all);
 }
 
 static void another_hands_it_back_and_it_is_parked(void **state)
@@ -216,18 +332,14 @@ static void another_hands_it_back_and_it_is_parked(void **state)
 	struct holding older;
 	(void)state;
 	begin(&c);
-	custody_lost(&c, 1010 * S);
+	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 1), true, 0, 1014 * S, 1015 * S, &older);
 	assert_int_equal(older.connection, 0);
 	assert_true(custody_is_live(&c));
 	assert_true(custody_is_parked(&c));
 	/* The other may have died before he acknowledged the original. */
-	assert_true(c.has_old);
-	custody_proved(&c, 99, 1054 * S);
-	assert_true(c.has_old);
-	custody_proved(&c, 99, 1055 * S);
-	assert_false(c.has_old);
-	assert_true(custody_is_due(&c, &rules, 1055 * S));
+	assert_false(c.knows_all);
+	assert_true(custody_is_due(&c, &rules, 1015 * S));
 }
 
 static void a_parked_task_takes_its_copy_back(void **state)
@@ -236,14 +348,14 @@ static void a_parked_task_takes_its_copy_back(void **state)
 	struct holding older;
 	(void)state;
 	park(&c);
-	custody_proved(&c, 7, 1070 * S);
-	custody_lost(&c, 1080 * S);
+	custody_proved(&c, 7, 1070 * S, true);
+	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 5), true, 1, 0, 1085 * S, &older);
 	assert_int_equal(older.connection, 0);
 	assert_true(custody_is_live(&c));
 	assert_true(custody_is_due(&c, &rules, 1085 * S)); /* at once: its time has been running */
-	custody_lost(&c, 1086 * S);
-	assert_int_equal(custody_deadline(&c, &rules, 0), (1060 + 285) * S);
+	custody_lost(&c);
+	assert_int_equal(custody_deadline(&c, &rules), (1060 + 285) * S);
 }
 
 static void a_renewal_goes_on_over_a_lost_connection(void **state)
@@ -252,10 +364,10 @@ static void a_renewal_goes_on_over_a_lost_connection(void **state)
 	struct holding older;
 	(void)state;
 	park(&c);
-	custody_proved(&c, 7, 1070 * S);
+	custody_proved(&c, 7, 1070 * S, true);
 	unsigned number = custody_sent(&c, 1160 * S);
 	custody_confirmed(&c, number);
-	custody_lost(&c, 1161 * S);
+	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 2), true, number, 0, 1165 * S, &older);
 	assert_true(custody_turn(&c, &rules, 1165 * S, &older));
 	assert_int_equal(older.connection, 0); /* the older one is not here to be acknowledged */
@@ -271,7 +383,7 @@ static void extra_copies_are_acknowledged(void **state)
 	struct holding older;
 	(void)state;
 	park(&c);
-	custody_proved(&c, 7, 1070 * S);
+	custody_proved(&c, 7, 1070 * S, true);
 	custody_again(&c, &rules, at(1, 9), true, 1, 0, 1071 * S, &older); /* sent twice */
 	assert_holding(older, at(1, 9));
 	custody_again(
@@ -289,7 +401,7 @@ static void a_copy_is_better_than_an_original(void **state)
 	struct holding older;
 	(void)state;
 	park(&c);
-	custody_lost(&c, 1062 * S);
+	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 1), false, 0, 0, 1065 * S, &older);
 	assert_int_equal(older.connection, 0);
 	custody_again(&c, &rules, at(2, 2), true, 1, 1060 * S, 1065 * S, &older);
@@ -310,10 +422,17 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_sent_is_tried_again),
 		cmocka_unit_test(a_copy_that_never_comes_is_made_anew),
 		cmocka_unit_test(unparked_counts_from_the_last_proof),
+		cmocka_unit_test(no_proof_while_somebody_waits_for_a_word),
 		cmocka_unit_test(parked_counts_from_the_sending),
 		cmocka_unit_test(the_original_counts_until_its_acknowledgement_is_retired),
+		cmocka_unit_test(an_original_that_may_have_got_lost_counts_for_good),
 		cmocka_unit_test(the_oldest_copy_counts_until_it_is_retired),
+		cmocka_unit_test(an_older_copy_that_has_not_come_is_gone),
+		cmocka_unit_test(an_older_copy_that_has_come_counts_until_it_is_retired),
+		cmocka_unit_test(an_older_copy_whose_time_was_over_counts_for_good),
+		cmocka_unit_test(who_does_not_know_all_copies_has_no_lease),
 		cmocka_unit_test(an_unparked_task_takes_its_original_back),
+		cmocka_unit_test(what_comes_from_the_request_queue_may_not_be_the_only_one),
 		cmocka_unit_test(another_hands_it_back_and_it_is_parked),
 		cmocka_unit_test(a_parked_task_takes_its_copy_back),
 		cmocka_unit_test(a_renewal_goes_on_over_a_lost_connection),

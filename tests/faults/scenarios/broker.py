@@ -14,6 +14,9 @@ from support.broker import Broker
 
 SLOTS = 8
 LONG = 4  # tasks that run all the time
+# A broker takes some seconds to come up, and who is thrown out again and again waits for longer and
+# longer: what is not parked must not be given up meanwhile, nor may a lease run out.
+PATIENT = {"broker": {"heartbeat": "10s"}, "delivery": {"lease": "60s"}}
 
 
 def begin(scene, broker, seconds, rate, sections=None, **options):
@@ -49,9 +52,7 @@ def restarted(scene, bed, long):
 def broker_restarts(scene, times, rate, **options):
     """The broker is killed, or restarted, again and again under load"""
     broker = scene.own(Broker(scene.directory / "node"))
-    # A broker takes some seconds to come up; no lease may run out meanwhile.
-    bed, long, _ = begin(scene, broker, times * 7, rate,
-                         lambda names: {"delivery": {"lease": "60s"}}, **options)
+    bed, long, _ = begin(scene, broker, times * 7, rate, lambda names: PATIENT, **options)
     dice = random.Random(4711)
     for i in range(times):
         time.sleep(dice.uniform(1.5, 4))
@@ -68,7 +69,7 @@ def broker_restarts(scene, times, rate, **options):
 def closed_connections(scene, times, rate, **options):
     """The administrator closes all connections, again and again under load"""
     broker = scene.broker()
-    bed, long, _ = begin(scene, broker, times * 4, rate, **options)
+    bed, long, _ = begin(scene, broker, times * 4, rate, lambda names: PATIENT, **options)
     dice = random.Random(4711)
     for i in range(times):
         time.sleep(dice.uniform(0.2, 2))
