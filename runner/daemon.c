@@ -19,6 +19,7 @@
 #define CANCELLED_AGE_US (24 * 3600 * SECOND)
 #define FINISHED_MAX     100000
 #define FINISHED_AGE_US  (3600 * SECOND)
+#define ANSWERS_BYTES    (16U << 20)
 /* A connection that dies sooner than this is not reopened at once. */
 #define HEALTHY_US   (5 * SECOND)
 #define RECONNECT_US SECOND
@@ -509,6 +510,7 @@ static int start(struct daemon *daemon, struct error *err)
 {
 	memory_init(&daemon->cancelled, CANCELLED_MAX, CANCELLED_AGE_US);
 	memory_init(&daemon->finished, FINISHED_MAX, FINISHED_AGE_US);
+	answers_init(&daemon->answers, ANSWERS_BYTES, FINISHED_AGE_US);
 	forget_acknowledged(daemon);
 	daemon->catalogue = catalogue_new(&daemon->config->catalogue);
 	if (!daemon->catalogue)
@@ -558,6 +560,7 @@ static void stop(struct daemon *daemon)
 	catalogue_unref(daemon->catalogue);
 	memory_deinit(&daemon->cancelled);
 	memory_deinit(&daemon->finished);
+	answers_deinit(&daemon->answers);
 	memory_deinit(&daemon->acknowledged);
 	slots_deinit(daemon);
 	journal_close(&daemon->journal);

@@ -11,6 +11,7 @@
 #include <uthash.h>
 
 #include "mq/publisher.h"
+#include "runner/answers.h"
 #include "runner/custody.h"
 #include "runner/daemon.h"
 #include "runner/engine.h"
@@ -77,6 +78,9 @@ struct job {
 	struct slot *slot; /* the consumer that brought it; NULL: none that lives */
 	struct custody custody;
 	struct mq_message copy; /* the request as it came, for when it has to be sent again */
+	uint64_t print;         /* of the request, with its id */
+	struct mq_message
+		answer; /* the final response, if it is worth being kept; else no exchange */
 	struct job *prev_waiting, *next_waiting; /* in suspects, or in the queue's ready list */
 	uint64_t asked_us;    /* suspect: since when the others have the question; 0: not yet */
 	unsigned asking;      /* questions that are not confirmed yet */
@@ -98,7 +102,8 @@ struct job {
 	bool is_fenced;        /* it may be another's by now: killed, and not answered */
 	bool is_left;          /* its cancellation queue is no concern any more */
 	bool dead_lettered;
-	unsigned shrunk; /* how often its final response was made smaller */
+	bool is_repeated; /* it was answered before, and the same is sent again */
+	unsigned shrunk;  /* how often its final response was made smaller */
 
 	/* Terarium: the task waits until its cancellation queue was looked into. */
 	struct request request;
@@ -138,7 +143,8 @@ struct daemon {
 	struct job *jobs_by_id, *jobs_by_token;
 	uint64_t last_token;
 	struct memory cancelled;    /* cancels that came before their request */
-	struct memory finished;     /* ids whose final response is safe */
+	struct memory finished;     /* ids, and prints, of requests whose final response is safe */
+	struct answers answers;     /* some of these responses */
 	struct memory acknowledged; /* of those, what the broker was told on this connection */
 
 	struct job *asked; /* terarium: in the order in which their queues were asked */
@@ -211,7 +217,7 @@ void slots_release(struct job *job);
 void slots_park(struct job *job);
 
 /* lease.c */
-#define COPY_HEADERS 7 /* that a copy has of ours */
+#define COPY_HEADERS 8 /* that a copy has of ours */
 void lease_init(struct daemon *daemon);
 void lease_connected(struct daemon *daemon);
 void lease_lost(struct daemon *daemon);
@@ -253,6 +259,8 @@ void replies_refuse(
 void replies_cancelled(struct job *job, const struct request *request);
 /* Keeps a delivery that nobody can be answered for. */
 void replies_dead_letter(struct job *job, struct mq_delivery *delivery, const char *why);
+/* What was sent before as the final response, again. */
+void replies_repeat(struct job *job, const struct mq_message *answer);
 /* Keeps a copy of the request for people to look at. */
 void replies_keep_copy(struct job *job, const char *why);
 /* The publisher is done with a message. */

@@ -11,6 +11,7 @@
 #include "common/crash.h"
 #include "common/log.h"
 #include "runner/daemon_private.h"
+#include "wire/fingerprint.h"
 
 /* What AMQP can carry as a routing key. */
 #define ROUTING_KEY_MAX 255
@@ -104,15 +105,57 @@ static bool was_parked_here(const struct daemon *daemon, const struct mq_deliver
 	return strcmp(holder->text, daemon->instance.id) == 0;
 }
 
+/* Copies are not quite like their original: they have a message id. So they carry its print. */
+static uint64_t print_of(const struct mq_delivery *delivery)
+{
+	const struct mq_properties *p = &delivery->properties;
+	const struct mq_header *header = mq_properties_header(p, HEADER_PRINT);
+	if (is_parked_copy(delivery) && header && header->kind == MQ_HEADER_INT)
+		return (uint64_t)header->number;
+	const struct slice parts[] = { buf_slice(&delivery->body), slice_of(p->message_id),
+		slice_of(p->correlation_id), slice_of(p->reply_to) };
+	return fingerprint(parts, sizeof(parts) / sizeof(*parts));
+}
+
 /* Its final response is safe, but the acknowledgement was lost with the connection that it went out
  * on. What was acknowledged on this connection does not come again on it: then this is another
- * request of the same id, which somebody gave back, and which must not be lost. */
+ * request of the same id and content, which somebody gave back, and which must not be lost. */
 static bool was_answered(struct daemon *daemon, const char *id, const struct mq_delivery *delivery)
 {
-	if (!memory_has(&daemon->finished, id))
-		return false;
 	return was_parked_here(daemon, delivery) ||
 	       (delivery->redelivered && !memory_has(&daemon->acknowledged, id));
+}
+
+/* A job that holds the delivery. NULL: there is no memory; it comes back when the connection ends.
+ */
+static struct job *take(
+	struct daemon *daemon, size_t queue, const struct mq_event *event, bool is_new)
+{
+	struct job *job = job_new(daemon, queue);
+	if (!job) {
+		log_error("request.no-memory");
+		return NULL;
+	}
+	lease_begin(job, event->channel, event->delivery.tag, is_new);
+	count_runs(job, &event->delivery);
+	return job;
+}
+
+/* It was made by somebody who died, so it is not known whether it is the same request or one that
+ * only looks the same: each gets its answer. */
+static bool repeat_answer(struct daemon *daemon, const struct mq_event *event, const char *id,
+	uint64_t print, const struct mq_message *answer)
+{
+	struct job *job = take(daemon, event->channel - 1U, event, false);
+	if (!job)
+		return true; /* it comes again */
+	slots_take(job, event->consumer_tag);
+	job->print = print;
+	if (job_name(job, id) < 0)
+		job_return(job);
+	else
+		replies_repeat(job, answer);
+	return true;
 }
 
 /* The same id again. What came back from a connection that was lost is ours still. A new request
@@ -132,10 +175,17 @@ static bool is_known(struct daemon *daemon, const struct mq_event *event, const 
 		lease_again(job, event, false);
 		return true;
 	}
-	if (!was_answered(daemon, id, delivery))
+	if (!is_suspect(delivery))
 		return false;
-	drop_copy(daemon, event, id, "it was answered before");
-	return true;
+	uint64_t print = print_of(delivery);
+	if (!memory_has_print(&daemon->finished, id, print))
+		return false;
+	if (was_answered(daemon, id, delivery)) {
+		drop_copy(daemon, event, id, "it was answered before");
+		return true;
+	}
+	const struct mq_message *answer = answers_find(&daemon->answers, id, print);
+	return answer && repeat_answer(daemon, event, id, print, answer);
 }
 
 /* ---- a slot ---- */
@@ -274,21 +324,6 @@ static int read_request(const struct daemon *daemon, const struct mq_delivery *d
 	return REQUEST_MALFORMED;
 }
 
-/* A job that holds the delivery. NULL: there is no memory; it comes back when the connection ends.
- */
-static struct job *take(
-	struct daemon *daemon, size_t queue, const struct mq_event *event, bool is_new)
-{
-	struct job *job = job_new(daemon, queue);
-	if (!job) {
-		log_error("request.no-memory");
-		return NULL;
-	}
-	lease_begin(job, event->channel, event->delivery.tag, is_new);
-	count_runs(job, &event->delivery);
-	return job;
-}
-
 static int describe(
 	struct job *job, const struct mq_delivery *delivery, const struct request *request)
 {
@@ -339,6 +374,8 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	if (!job)
 		return;
 	slots_take(job, event->consumer_tag);
+	if (usable)
+		job->print = print_of(delivery);
 	if (r < 0 || describe(job, delivery, &request) < 0) {
 		job_give_back(job);
 		return;
@@ -367,6 +404,7 @@ static void send_home(struct daemon *daemon, size_t queue, struct mq_event *even
 		return;
 	job->attempt = (unsigned)number_of(&event->delivery, HEADER_ATTEMPT);
 	job->crashes = (unsigned)number_of(&event->delivery, HEADER_CRASHES);
+	job->print = print_of(&event->delivery);
 	job->is_begun = true; /* of that many runs; see add_lease_headers */
 	keep_copy(job, &event->delivery);
 	log_notice("request.sent-home", LOG_S("task", id));
@@ -400,7 +438,7 @@ void intake_copy(struct daemon *daemon, struct mq_event *event)
 		lease_again(job, event, true);
 	else if (!id_is_valid(slice_of(id)))
 		drop_copy(daemon, event, id, "it is none of a runner's copies");
-	else if (memory_has(&daemon->finished, id))
+	else if (memory_has_print(&daemon->finished, id, print_of(&event->delivery)))
 		drop_copy(daemon, event, id, "it was answered before");
 	else if (name)
 		send_home(daemon, queue_of(daemon, event), event, name);

@@ -24,6 +24,7 @@ struct job *job_new(struct daemon *daemon, size_t queue)
 	job->queue = queue;
 	job->token = ++daemon->last_token;
 	mq_message_init(&job->copy);
+	mq_message_init(&job->answer);
 	HASH_ADD(hh_token, daemon->jobs_by_token, token, sizeof(job->token), job);
 	return job;
 }
@@ -110,6 +111,7 @@ void job_free(struct job *job)
 	free(job->traceparent);
 	free(job->tracestate);
 	mq_message_deinit(&job->copy);
+	mq_message_deinit(&job->answer);
 	request_deinit(&job->request);
 	launch_deinit(&job->launch);
 	free(job);
@@ -137,12 +139,21 @@ static bool settle(struct job *job, bool give_back)
 	return true;
 }
 
+static void remember(struct job *job)
+{
+	struct daemon *daemon = job->daemon;
+	if (memory_add_print(&daemon->finished, job->id, job->print) < 0)
+		log_warn("task.not-remembered", LOG_S("task", job->id));
+	journal_add(&daemon->journal, job->id, job->print, &daemon->finished);
+	/* What no queue took would not be taken again. */
+	if (job->answer.exchange && !job->dead_lettered)
+		answers_keep(&daemon->answers, job->id, job->print, &job->answer);
+}
+
 void job_acknowledge(struct job *job)
 {
-	if (job->id && memory_add(&job->daemon->finished, job->id) < 0)
-		log_warn("task.not-remembered", LOG_S("task", job->id));
 	if (job->id)
-		journal_add(&job->daemon->journal, job->id, &job->daemon->finished);
+		remember(job);
 	crash_point("S8b");
 	if (settle(job, false) && job->id)
 		memory_add(&job->daemon->acknowledged, job->id);

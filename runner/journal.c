@@ -18,6 +18,9 @@
 #define SUFFIX ".journal"
 /* Lines after which it is written anew with what is still remembered. */
 #define LINES_MAX 200000
+/* A line: the print in hexadecimal digits, a space, the id. */
+#define PRINT_DIGITS 16
+#define LINE_SIZE    (PRINT_DIGITS + 1 + ID_MAX + 2)
 
 static int open_locked(const char *path, int flags)
 {
@@ -66,29 +69,30 @@ void journal_close(struct journal *journal)
 	*journal = (struct journal){ .fd = -1 };
 }
 
-static bool write_line(int fd, const char *task)
+static bool write_line(int fd, const char *task, uint64_t print)
 {
-	char line[ID_MAX + 2];
-	int len = snprintf(line, sizeof(line), "%s\n", task);
+	char line[LINE_SIZE];
+	int len = snprintf(line, sizeof(line), "%016llx %s\n", (unsigned long long)print, task);
 	return len > 0 && (size_t)len < sizeof(line) && write(fd, line, (size_t)len) == len;
 }
 
-static void write_id(const char *id, void *userdata)
+static void write_entry(const char *id, uint64_t print, void *userdata)
 {
 	struct journal *journal = userdata;
-	journal->lines += write_line(journal->fd, id);
+	journal->lines += write_line(journal->fd, id, print);
 }
 
-void journal_add(struct journal *journal, const char *task, const struct memory *finished)
+void journal_add(
+	struct journal *journal, const char *task, uint64_t print, const struct memory *finished)
 {
 	/* An id with a newline in it cannot be told from two. */
 	if (journal->fd < 0 || strchr(task, '\n'))
 		return;
 	if (journal->lines >= LINES_MAX && ftruncate(journal->fd, 0) == 0) {
 		journal->lines = 0;
-		memory_visit(finished, write_id, journal);
+		memory_visit(finished, write_entry, journal);
 	}
-	if (write_line(journal->fd, task)) {
+	if (write_line(journal->fd, task, print)) {
 		journal->lines++;
 		return;
 	}
@@ -97,9 +101,20 @@ void journal_add(struct journal *journal, const char *task, const struct memory 
 	close_fd(steal_fd(&journal->fd));
 }
 
-static void read_ids(int fd, struct memory *finished)
+static void read_line(char *line, struct memory *finished)
 {
-	char line[ID_MAX + 2];
+	size_t len = strcspn(line, "\n");
+	const char *id = line + PRINT_DIGITS + 1;
+	if (line[len] != '\n' || len <= PRINT_DIGITS || line[PRINT_DIGITS] != ' ')
+		return; /* cut off, when it was killed */
+	line[len] = '\0';
+	if (id_is_valid(slice_of(id)))
+		memory_add_print(finished, id, strtoull(line, NULL, 16));
+}
+
+static void read_lines(int fd, struct memory *finished)
+{
+	char line[LINE_SIZE];
 	int copy = dup(fd);
 	FILE *file = copy >= 0 ? fdopen(copy, "r") : NULL;
 	if (!file) {
@@ -107,13 +122,8 @@ static void read_ids(int fd, struct memory *finished)
 			close_fd(copy);
 		return;
 	}
-	while (fgets(line, sizeof(line), file)) {
-		size_t len = strcspn(line, "\n");
-		bool is_whole = line[len] == '\n';
-		line[len] = '\0';
-		if (is_whole && id_is_valid(slice_of(line)))
-			memory_add(finished, line);
-	}
+	while (fgets(line, sizeof(line), file))
+		read_line(line, finished);
 	fclose(file);
 }
 
@@ -142,7 +152,7 @@ static void take_dead(
 		free(steal_ptr(dead->path));
 		return;
 	}
-	read_ids(dead->fd, finished);
+	read_lines(dead->fd, finished);
 	journal->n_dead++;
 }
 

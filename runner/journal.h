@@ -4,9 +4,9 @@
 /*
  * What an instance of a runner leaves for the next one on the same machine, should it be killed: a
  * file `taskrunner-<instance>.journal` beside its directory, locked (flock) while the instance
- * lives, with the ids of the tasks whose final response is safe, one on a line. So a request that
- * comes back because its acknowledgement was never sent is not answered twice; and what the dead
- * one had parked can be fetched home at once.
+ * lives, with the tasks whose final response is safe, a print of the request and the id on a line.
+ * So a request that comes back because its acknowledgement was never sent is not answered twice;
+ * and what the dead one had parked can be fetched home at once.
  *
  * Written without fsync: it is to outlive the runner, not the machine. Main thread.
  */
@@ -37,8 +37,9 @@ int journal_open(struct journal *journal, const char *base, const char *id);
 void journal_leave(struct journal *journal);
 /* Removes the file; those of the dead only if they were settled. */
 void journal_close(struct journal *journal);
-/* Notes @task. Written anew from @finished when it has grown too long. */
-void journal_add(struct journal *journal, const char *task, const struct memory *finished);
+/* Notes @task, whose request has @print. Written anew from @finished when it has grown too long. */
+void journal_add(
+	struct journal *journal, const char *task, uint64_t print, const struct memory *finished);
 /* Finds dead instances in @base and adds what they had finished to @finished. Those that are being
  * looked after by another runner, or are more than JOURNAL_DEAD_MAX, are left for later. */
 void journal_find_dead(struct journal *journal, const char *base, struct memory *finished);

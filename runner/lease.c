@@ -116,6 +116,8 @@ static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned 
 	if (r == 0)
 		r = mq_properties_add_int(p, HEADER_LEASE, number);
 	if (r == 0)
+		r = mq_properties_add_int(p, HEADER_PRINT, (int64_t)job->print);
+	if (r == 0)
 		r = mq_properties_add_int(p, HEADER_CLEAN, 0);
 	return r;
 }

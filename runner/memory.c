@@ -11,6 +11,7 @@
 struct memory_entry {
 	UT_hash_handle hh;
 	uint64_t added_us;
+	uint64_t print;
 	char id[];
 };
 
@@ -43,6 +44,11 @@ static struct memory_entry *find(struct memory *memory, const char *id)
 
 int memory_add(struct memory *memory, const char *id)
 {
+	return memory_add_print(memory, id, 0);
+}
+
+int memory_add_print(struct memory *memory, const char *id, uint64_t print)
+{
 	size_t len = strlen(id);
 	memory_take(memory, id);
 	struct memory_entry *entry = malloc(sizeof(*entry) + len + 1);
@@ -50,6 +56,7 @@ int memory_add(struct memory *memory, const char *id)
 		return -ENOMEM;
 	memcpy(entry->id, id, len + 1);
 	entry->added_us = clock_now_us();
+	entry->print = print;
 	HASH_ADD_KEYPTR(hh, memory->entries, entry->id, len, entry);
 	forget_old(memory, entry->added_us);
 	return 0;
@@ -60,6 +67,12 @@ bool memory_has(struct memory *memory, const char *id)
 	return find(memory, id);
 }
 
+bool memory_has_print(struct memory *memory, const char *id, uint64_t print)
+{
+	const struct memory_entry *entry = find(memory, id);
+	return entry && entry->print == print;
+}
+
 bool memory_take(struct memory *memory, const char *id)
 {
 	struct memory_entry *entry = find(memory, id);
@@ -68,11 +81,11 @@ bool memory_take(struct memory *memory, const char *id)
 	return entry;
 }
 
-void memory_visit(
-	const struct memory *memory, void (*tell)(const char *id, void *userdata), void *userdata)
+void memory_visit(const struct memory *memory,
+	void (*tell)(const char *id, uint64_t print, void *userdata), void *userdata)
 {
 	for (struct memory_entry *entry = memory->entries; entry; entry = entry->hh.next)
-		tell(entry->id, userdata);
+		tell(entry->id, entry->print, userdata);
 }
 
 void memory_deinit(struct memory *memory)

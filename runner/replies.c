@@ -277,6 +277,26 @@ static int fit(struct job *job, bool is_final, struct mq_message *message)
 	return r;
 }
 
+/* Without memory it is not kept. */
+static void keep_answer(struct job *job, const struct mq_message *message)
+{
+	if (job->id && answers_want(&job->daemon->answers, message->body.len))
+		mq_message_copy(message, &job->answer);
+}
+
+void replies_repeat(struct job *job, const struct mq_message *answer)
+{
+	struct mq_message message;
+	job->phase = JOB_OVER;
+	job->is_repeated = true;
+	log_notice("request.answered-again", LOG_S("task", job->id));
+	/* Without memory it is given back, and comes again. */
+	if (mq_message_copy(answer, &message) < 0)
+		job_return(job);
+	else
+		replies_send(job->daemon, &message, job_token(job, FOR_FINAL));
+}
+
 static void send_reply(struct job *job, const struct request *request, const struct reply *reply)
 {
 	bool is_final = status_is_final(reply->status);
@@ -301,6 +321,8 @@ static void send_reply(struct job *job, const struct request *request, const str
 			job->sequence--;
 		return;
 	}
+	if (is_final)
+		keep_answer(job, &message);
 	if (is_final && !job->exchange)
 		keep(job, &message, "nobody asked for a response");
 	else
@@ -482,9 +504,12 @@ static void on_final_done(struct job *job, struct mq_publisher_event *event)
 		job_acknowledge(job);
 		break;
 	case MQ_UNROUTABLE:
-		keep(job, &event->message,
-			event->error.text[0] ? event->error.text
-					     : "no queue took the final response");
+		if (job->is_repeated) /* it was safe the first time */
+			job_acknowledge(job);
+		else
+			keep(job, &event->message,
+				event->error.text[0] ? event->error.text
+						     : "no queue took the final response");
 		break;
 	case MQ_TOO_LARGE:
 		on_too_large(job, &event->message);

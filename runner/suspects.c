@@ -80,12 +80,14 @@ static void number_question(const struct job *job, char ret[QUESTION_MAX])
 static void ask(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
-	char number[QUESTION_MAX];
+	char number[QUESTION_MAX], print[QUESTION_MAX];
 	number_question(job, number);
+	snprintf(print, sizeof(print), "%016llx", (unsigned long long)job->print);
 	const struct control question = {
 		.op = CONTROL_WHO_HAS,
 		.id = job->id,
 		.instance = daemon->instance.id,
+		.print = print,
 		.question = number,
 	};
 	job->asked_us = 0;
@@ -225,6 +227,26 @@ void suspects_tick(struct daemon *daemon)
 
 /* ---- answering ---- */
 
+static uint64_t print_in(const struct control *question)
+{
+	return question->print ? strtoull(question->print, NULL, 16) : 0;
+}
+
+static bool was_answered(struct daemon *daemon, const struct control *question)
+{
+	return memory_has_print(&daemon->finished, question->id, print_in(question));
+}
+
+/* It may be another request that only looks the same. */
+static void repeat_answer(struct daemon *daemon, const struct control *question)
+{
+	const struct mq_message *answer =
+		answers_find(&daemon->answers, question->id, print_in(question));
+	struct mq_message message;
+	if (answer && mq_message_copy(answer, &message) == 0)
+		replies_send(daemon, &message, 0);
+}
+
 /* Of two that wait with the same request, the one whose instance comes first in the alphabet keeps
  * it; and waits anew, as the other may have been somebody's answer. */
 static const char *state_of(struct daemon *daemon, const struct control *question, struct job **ret)
@@ -233,7 +255,7 @@ static const char *state_of(struct daemon *daemon, const struct control *questio
 	HASH_FIND(hh_id, daemon->jobs_by_id, question->id, strlen(question->id), job);
 	*ret = job;
 	if (!job)
-		return memory_has(&daemon->finished, question->id) ? "done" : NULL;
+		return was_answered(daemon, question) ? "done" : NULL;
 	switch (job->phase) {
 	case JOB_SUSPECT:
 		return strcmp(daemon->instance.id, question->instance) < 0 ? "leased" : NULL;
@@ -276,6 +298,7 @@ void suspects_answer(struct daemon *daemon, const struct control *question, cons
 	}
 	log_info("request.claimed", LOG_S("task", question->id), LOG_S("state", state));
 	if (!job) {
+		repeat_answer(daemon, question);
 		send_control(daemon, &answer, "", reply_to, 0);
 		return;
 	}

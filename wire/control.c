@@ -116,7 +116,7 @@ int control_decode(
 	char *op = NULL;
 	const struct text_field fields[] = { { "op", &op }, { "id", &ret->id },
 		{ "instance", &ret->instance }, { "state", &ret->state }, { "queue", &ret->queue },
-		{ "question", &ret->question } };
+		{ "print", &ret->print }, { "question", &ret->question } };
 	int r;
 
 	ret->encoding = wire_detect(content_type, body);
@@ -145,7 +145,7 @@ int control_encode(const struct control *control, struct buf *ret)
 	char *op = (char *)op_names[control->op];
 	const struct text_field fields[] = { { "op", &op }, { "id", &c.id },
 		{ "instance", &c.instance }, { "state", &c.state }, { "queue", &c.queue },
-		{ "question", &c.question } };
+		{ "print", &c.print }, { "question", &c.question } };
 
 	return encode_fields(control->encoding, fields, N_FIELDS(fields), ret);
 }
@@ -156,6 +156,7 @@ void control_deinit(struct control *control)
 	free(control->instance);
 	free(control->state);
 	free(control->queue);
+	free(control->print);
 	free(control->question);
 	*control = (struct control){ 0 };
 }

@@ -25,6 +25,7 @@ struct control {
 	char *state;    /* holder: "mine" (it runs here, give me the request), "leased" (I hold the
 			   request), "done" (it was answered) */
 	char *queue;    /* holder, "mine": where the request is to be put; else NULL */
+	char *print;    /* who-has: tells the request from another of this id; else NULL */
 	char *question; /* who-has: of the asker's choice; holder: the same, so that no late answer
 			   is taken for one to another question */
 };

@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import uuid
 
 import pytest
 
@@ -244,6 +245,119 @@ def test_forged_answers_send_requests_nowhere(fleet, names, gate):
                  {"op": "who-has", "id": "../x", "instance": "0"}):
         client.control(json.dumps(body).encode())
     client.run("act", steps())
+
+
+# What comes once more
+
+def copy_of(client, id, body, instance="00ff"):
+    """A copy of a request, as another runner made it that died."""
+    headers = {"x-tr-task": id, "x-tr-holder": instance, "x-tr-lease": 1, "x-tr-attempt": 1}
+    client.send(body, id=id, content_type="application/json", properties={"headers": headers})
+
+
+def request_body(client, id, *what):
+    return client.encode({"id": id, "script": "act", "input": steps(*what),
+                          "routingKey": client.names.key}, "json")
+
+
+def test_copy_of_what_was_answered(fleet, names):
+    """Whoever gets it, the answer is the same message again, and nothing is run."""
+    client, *runners = fleet(2)
+    id = str(uuid.uuid4())
+    body = request_body(client, id, ["output", "x"])
+    client.send(body, id=id, content_type="application/json")
+    first = client.final(id)
+    (author,) = [r for r in runners if started([r], id)]
+    (other,) = [r for r in runners if r is not author]
+    copies = 0
+    while not ("request.answered-again task=%s" % id in author.log
+               and "request.found task=%s" % id in other.log):
+        assert copies < 20
+        copies += 1
+        copy_of(client, id, body)
+        client.wait(lambda: author.log.count("request.answered-again task=%s" % id) + other.log.count(
+            "request.found task=%s" % id) == copies, "the copy is dealt with")
+    assert "state=done" in other.log
+    client.pump(0.5)
+    assert [r.properties.message_id for r in client.by_id[id] if r.is_final] == \
+        [first.properties.message_id]
+    assert started(runners, id) == 1
+
+
+def test_copy_of_another_request_of_the_id(fleet):
+    """It was not answered yet, so it is."""
+    client, r = fleet(1)
+    id = str(uuid.uuid4())
+    client.send(request_body(client, id, ["output", "first"]), id=id,
+                content_type="application/json")
+    assert client.final(id).output == b"first"
+    client.by_id.pop(id)
+    copy_of(client, id, request_body(client, id, ["output", "second"]))
+    final = client.final(id)
+    assert (final.output, final.headers["x-tr-attempt"]) == (b"second", 2)
+
+
+def test_copies_with_forged_headers(fleet, names):
+    """A requester may write what he likes: he gets his answer."""
+    client, r = fleet(1)
+    for headers in ({"x-tr-holder": ""}, {"x-tr-holder": 5}, {"x-tr-holder": "x", "x-tr-print": "y"},
+                    {"x-tr-holder": "x", "x-tr-print": -1, "x-tr-clean": 1},
+                    {"x-tr-holder": "x" * 3000, "x-tr-attempt": -7, "x-tr-crashes": -1},
+                    {"x-tr-clean": 1}, {"x-tr-print": 1 << 62, "x-tr-lease": 1 << 40}):
+        id = str(uuid.uuid4())
+        client.send(request_body(client, id, ["output", "x"]), id=id,
+                    content_type="application/json", properties={"headers": headers})
+        assert client.final(id).output == b"x"
+
+
+# What runners say to each other
+
+@pytest.fixture
+def words(names):
+    """words(client): what passes over the control exchange from now on, as a growing list."""
+    def listen(client):
+        said = []
+        queue = client.private_queue()
+        client.channel.queue_bind(queue, names.control)
+        client.channel.basic_consume(
+            queue, lambda c, m, p, body: said.append(json.loads(body)), auto_ack=True)
+        return said
+    return listen
+
+
+def test_who_was_cut_off_says_what_it_runs(fleet, own_broker, gate, words):
+    client, r = fleet(1, on=own_broker, heartbeat="20s")
+    id = submit_gated(client, gate)
+    own_broker.ctl("close_all_connections", "for the test")
+    client.reconnect()
+    said = words(client)
+    r.wait_log("request.adopted", id)
+    own_broker.ctl("close_all_connections", "for the test")
+    client.reconnect()
+    r.wait_log("request.adopted", id, count=2)
+    assert not said or {w["id"] for w in said} == {id}
+    said = words(client)
+    # The words to nobody went before; now somebody listens who is not thrown out.
+    r.close_connections(own_broker)
+    client.wait(lambda: [w for w in said if w["op"] == "back" and w["id"] == id], "the word")
+    gate.touch()
+    assert only_final(client, id).output == b"x"
+    assert started([r], id) == 1
+
+
+def test_suspect_waits_anew_when_somebody_comes_back(fleet, heir, gate, words):
+    client, r = fleet(1)
+    id = submit_gated(client, gate)
+    said = words(client)
+    second = heir(r, client)
+    second.wait_log("request.suspect", id)
+    for questions in (1, 2, 3):
+        client.wait(lambda: [w["op"] for w in said].count("who-has") == questions, "a question")
+        if questions < 3:
+            client.control({"op": "back", "id": id, "instance": "0"})
+    gate.touch()
+    assert client.final(id).output == b"x"
+    assert [w["op"] for w in said if w["op"] == "who-has"] == ["who-has"] * 3
 
 
 # What a dead runner left on the machine

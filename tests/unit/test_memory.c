@@ -32,6 +32,22 @@ static void what_is_added_is_known_until_taken(void **state)
 	memory_deinit(&m);
 }
 
+static void a_print_tells_one_thing_from_another(void **state)
+{
+	struct memory m;
+	(void)state;
+	memory_init(&m, 10, HOUR_US);
+	assert_int_equal(memory_add_print(&m, "a", 5), 0);
+	assert_true(memory_has(&m, "a"));
+	assert_true(memory_has_print(&m, "a", 5));
+	assert_false(memory_has_print(&m, "a", 6));
+	assert_false(memory_has_print(&m, "b", 5));
+	assert_int_equal(memory_add_print(&m, "a", 6), 0);
+	assert_false(memory_has_print(&m, "a", 5));
+	assert_true(memory_has_print(&m, "a", 6));
+	memory_deinit(&m);
+}
+
 static void the_oldest_is_forgotten_when_there_are_too_many(void **state)
 {
 	struct memory m;
@@ -93,6 +109,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_added_is_known_until_taken),
+		cmocka_unit_test(a_print_tells_one_thing_from_another),
 		cmocka_unit_test(the_oldest_is_forgotten_when_there_are_too_many),
 		cmocka_unit_test(the_same_id_takes_one_place),
 		cmocka_unit_test(each_is_forgotten_after_its_time),

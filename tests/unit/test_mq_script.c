@@ -704,6 +704,62 @@ static void test_confirm_beside_an_answer(void **state)
 	server_stop();
 }
 
+static void say_nothing_more(struct peer *peer, uint16_t channel, struct buf *out)
+{
+	(void)channel, (void)out;
+	shutdown(peer->fd, SHUT_RDWR);
+}
+
+/* What was sent when the connection was lost is sent again; but not what must not be there twice.
+ */
+static void test_once(void **state)
+{
+	static const struct step first[] = {
+		{ AMQP_CHANNEL_OPEN_METHOD, say_opened },
+		{ AMQP_QUEUE_DECLARE_METHOD, say_queue },
+		{ AMQP_CHANNEL_OPEN_METHOD, say_opened },
+		{ AMQP_CONFIRM_SELECT_METHOD, say_selected },
+		{ AMQP_BASIC_PUBLISH_METHOD, NULL },
+		{ AMQP_BASIC_PUBLISH_METHOD, say_nothing_more },
+		{ 0 },
+	};
+	static const struct step second[] = {
+		{ AMQP_CHANNEL_OPEN_METHOD, say_opened },
+		{ AMQP_QUEUE_DECLARE_METHOD, say_queue },
+		{ AMQP_CHANNEL_OPEN_METHOD, say_opened },
+		{ AMQP_CONFIRM_SELECT_METHOD, say_selected },
+		{ AMQP_BASIC_PUBLISH_METHOD, say_confirmed },
+		{ 0 },
+	};
+	struct mq_publisher_options options = { .prepare = prepare };
+	struct mq_publisher_event event;
+	struct mq_publisher *p;
+	struct mq_message m;
+	struct mq_options o;
+
+	(void)state;
+	server_start(first, second);
+	options_for(&o, server.url, 0);
+	p = start(&options, &o);
+	mq_message_init(&m);
+	assert_int_equal(mq_properties_set(&m.exchange, ""), 0);
+	assert_int_equal(mq_properties_set(&m.routing_key, "single"), 0);
+	m.once = true;
+	send_to(p, "", 1);
+	assert_int_equal(mq_publisher_send(p, &m, 2), 0);
+	expect(p, MQ_PUBLISHER_DONE, &event);
+	assert_int_equal(event.token, 2);
+	assert_int_equal(event.outcome, MQ_UNCERTAIN);
+	assert_string_equal(event.message.routing_key, "single");
+	mq_publisher_event_deinit(&event);
+	expect(p, MQ_PUBLISHER_DOWN, &event);
+	mq_publisher_event_deinit(&event);
+	expect_done(p, 1);
+	mq_publisher_stop(p, 0);
+	mq_options_deinit(&o);
+	server_stop();
+}
+
 static void say_refused_and_queue(struct peer *peer, uint16_t channel, struct buf *out)
 {
 	put_close(out, peer->publishing, 403,
@@ -842,6 +898,7 @@ int main(void)
 		cmocka_unit_test(test_closed_instead_of_opened),
 		cmocka_unit_test(test_interrupt_after_close),
 		cmocka_unit_test(test_confirm_beside_an_answer),
+		cmocka_unit_test(test_once),
 		cmocka_unit_test(test_refusal_beside_an_answer),
 		cmocka_unit_test(test_hand_over),
 		cmocka_unit_test(test_consumer_begins_where_the_publisher_is),
