@@ -167,7 +167,8 @@ static bool is_known(struct daemon *daemon, const struct mq_event *event, const 
 	struct job *job = job_find(daemon, id);
 	bool is_ours = is_parked_copy(delivery) ||
 		       (delivery->redelivered && job && !custody_is_live(&job->custody));
-	if (job && job->phase == JOB_OVER && !is_ours) {
+	bool is_over = job && job->phase == JOB_OVER;
+	if (is_over && !(is_ours && job->print == print_of(delivery))) {
 		job_unlist(job);
 		return false;
 	}

@@ -351,17 +351,6 @@ def send_mixed(client, i, rng):
     return id, {""}
 
 
-def close_all_but_pika(broker):
-    """The requester's own connection lives."""
-    broker.ctl("eval", """
-        Ours = {<<"product">>, longstr, <<"Pika Python Client Library">>},
-        [rabbit_networking:close_connection(P, "for the test") ||
-            [{pid, P}, {client_properties, C}] <-
-                rabbit_networking:connection_info_all([pid, client_properties]),
-            is_list(C),  % one that is logging in has none yet
-            lists:keyfind(<<"product">>, 1, C) =/= Ours].""")
-
-
 def test_three_thousand_while_connections_are_closed(on_own_broker, own_broker, names):
     """Each gets exactly one final response, and nothing is left over."""
     client, r = on_own_broker(
@@ -378,7 +367,7 @@ def test_three_thousand_while_connections_are_closed(on_own_broker, own_broker, 
         if i % 20 == 0:
             client.pump(0)
         if i in (500, 1000, 2000, STRESS - 1):
-            close_all_but_pika(own_broker)
+            own_broker.close_all_but_pika()
     client.wait(lambda: all(any(x.is_final for x in client.by_id[id]) for id in expected),
                 lambda: "finals of %s" % [id for id in expected if not any(
                     x.is_final for x in client.by_id[id])][:20])
@@ -407,7 +396,7 @@ def test_cancellation_queues_while_connections_are_closed(terarium, broker, name
         id = "%s%04d-%s" % ("amq." if kind == "odd" else "", i, names.unique)
         kinds[id] = kind
         if i in (100, 102, 200, 300):
-            close_all_but_pika(broker)
+            broker.close_all_but_pika()
         if kind == "odd":  # no queue may have that name
             super(TerariumClient, c).submit("/bin/true", id=id)
             continue

@@ -83,6 +83,16 @@ class Broker:
     def ctl(self, *args):
         return self._run("ctl", *args)
 
+    def close_all_but_pika(self):
+        """The requester's own connection lives."""
+        self.ctl("eval", """
+            Ours = {<<"product">>, longstr, <<"Pika Python Client Library">>},
+            [rabbit_networking:close_connection(P, "for the test") ||
+                [{pid, P}, {client_properties, C}] <-
+                    rabbit_networking:connection_info_all([pid, client_properties]),
+                is_list(C),  % one that is logging in has none yet
+                lists:keyfind(<<"product">>, 1, C) =/= Ours].""")
+
     def _run(self, command, *args, env=None):
         done = subprocess.run([SCRIPT, command, self.directory, *args], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -10,7 +10,7 @@ from support.runner import base_config
 
 PROBE = BUILD + "/tests/faults/probe"
 
-HEARTBEAT = 2      # seconds, whole ones
+HEARTBEAT = 3      # seconds, whole ones
 PARK_AFTER = 1     # when the request of a running task is parked
 LEASE = 9          # how long a parked request stays away; renewed at a third of it
 SUSPECT = 2 * HEARTBEAT  # how long a runner waits before it runs what another may be running
