@@ -225,6 +225,8 @@ void lease_end(struct daemon *daemon);
 void lease_tick(struct daemon *daemon); /* at least once a second */
 /* @knows_all: nobody had it before. */
 void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all);
+/* Without waiting for its time, or as soon as that can be. */
+void lease_renew_now(struct job *job);
 /* The request of a job that is here has come once more. */
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue);
 void lease_on_done(struct job *job, const struct mq_publisher_event *event);

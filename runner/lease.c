@@ -319,14 +319,25 @@ static bool fence_late(struct daemon *daemon, uint64_t now)
 	return !deaf;
 }
 
+static void renew_if_due(struct job *job, uint64_t now)
+{
+	struct daemon *daemon = job->daemon;
+	if (daemon->publisher_up && daemon->topology.has_hold_queues && !daemon->stopping &&
+		job->phase != JOB_LEAVING && job->id && job->copy.body.len &&
+		custody_is_due(&job->custody, &daemon->rules, now))
+		renew(job, now);
+}
+
+void lease_renew_now(struct job *job)
+{
+	job->custody.due_us = 0;
+	renew_if_due(job, clock_now_us());
+}
+
 static void renew_due(struct daemon *daemon, uint64_t now)
 {
-	if (!daemon->publisher_up || !daemon->topology.has_hold_queues || daemon->stopping)
-		return;
 	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next)
-		if (job->phase != JOB_LEAVING && job->id && job->copy.body.len &&
-			custody_is_due(&job->custody, &daemon->rules, now))
-			renew(job, now);
+		renew_if_due(job, now);
 }
 
 /* S3: it runs, and is not parked yet. */

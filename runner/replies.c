@@ -410,10 +410,11 @@ static void on_running(void *userdata, struct task *task)
 	struct job *job = task_front_data(task);
 	(void)userdata;
 	crash_point("S2");
-	/* The copy that is parked says that it has not begun. */
-	if (!job->is_begun && custody_is_parked(&job->custody))
-		job->custody.due_us = 0;
+	bool was_begun = job->is_begun;
 	job->is_begun = true;
+	/* The copy that is parked says that it has not. */
+	if (!was_begun && custody_is_parked(&job->custody))
+		lease_renew_now(job);
 	log_info("task.started", LOG_S("task", job->id),
 		LOG_S("program", task_request(task)->script), LOG_I("pid", task_pid(task)));
 	send_reply(job, task_request(task), &(struct reply){ .status = STATUS_RUNNING });

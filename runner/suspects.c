@@ -116,12 +116,12 @@ void suspects_begin(struct job *job, bool is_clean)
 	job->asked_us = 0;
 	DL_APPEND2(daemon->suspects, job, prev_waiting, next_waiting);
 	if (!job->is_clean) {
-		/* Brokers count how often they deliver, and drop what they delivered too often. A
-		 * copy begins anew. */
-		job->custody.due_us = 0;
 		log_notice("request.suspect", LOG_S("task", job->id),
 			LOG_I("crashes", job->crashes),
 			LOG_S("proceeding", "the other runners are asked"));
+		/* Brokers count how often they deliver, and drop what they delivered too often. A
+		 * copy begins anew. */
+		lease_renew_now(job);
 	}
 	begin_to_wait(job);
 	daemon_balance_soon(daemon);
@@ -188,7 +188,7 @@ static bool is_counted(struct job *job)
 		return true;
 	if (!job->is_begun) {
 		job->is_begun = true;
-		job->custody.due_us = 0;
+		lease_renew_now(job);
 	}
 	return job->begun_number && job->custody.number >= job->begun_number;
 }
