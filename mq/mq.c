@@ -257,6 +257,17 @@ const struct mq_header *mq_properties_header(
 	return NULL;
 }
 
+const char *mq_header_get(const char *name, void *properties)
+{
+	const struct mq_header *header = mq_properties_header(properties, name);
+	return header && header->kind == MQ_HEADER_TEXT ? header->text : NULL;
+}
+
+int mq_header_put(const char *name, const char *text, void *properties)
+{
+	return mq_properties_add_text(properties, name, text);
+}
+
 void mq_message_init(struct mq_message *message)
 {
 	*message = (struct mq_message){ 0 };
@@ -320,6 +331,8 @@ int mq_message_copy(const struct mq_message *message, struct mq_message *ret)
 	if (r == 0 && message->body.len)
 		r = buf_append(&ret->body, message->body.data, message->body.len);
 	ret->mandatory = message->mandatory;
+	ret->once = message->once;
+	ret->urgent = message->urgent;
 	if (r < 0)
 		mq_message_deinit(ret);
 	return r < 0 ? -ENOMEM : 0;

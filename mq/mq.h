@@ -84,6 +84,10 @@ void mq_properties_remove(struct mq_properties *properties, const char *prefix);
 /* NULL where there is no such header. */
 const struct mq_header *mq_properties_header(
 	const struct mq_properties *properties, const char *name);
+/* For who takes or gives texts by name, with the properties as userdata: NULL where there is none,
+ * or it is no text; as mq_properties_add_text. */
+const char *mq_header_get(const char *name, void *properties);
+int mq_header_put(const char *name, const char *text, void *properties);
 
 /* A message to be published. Owned; moved by struct assignment. */
 struct mq_message {
@@ -93,6 +97,7 @@ struct mq_message {
 	struct buf body;
 	bool mandatory; /* tell if no queue took it */
 	bool once;      /* a publisher does not send it again: MQ_UNCERTAIN */
+	bool urgent; /* without a body: a publisher sends it also while the server has an alarm */
 };
 
 void mq_message_init(struct mq_message *message);

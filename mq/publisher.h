@@ -14,6 +14,10 @@
  *     happened: messages done, connection up, lost, blocked.
  *  4. mq_publisher_stop waits at most the time given for what is queued, then ends the thread.
  *
+ * While the server has an alarm (BLOCKED) it reads nothing from who has published, but still the
+ * first message of a connection if that has no body (RabbitMQ 3.10). By this, urgent messages leave
+ * all the same, each on a connection of its own.
+ *
  * The queue is bounded by the callers: they ask mq_publisher_is_full before they produce what can
  * wait (progress), and stop reading pipes until MQ_PUBLISHER_ROOM. Final responses are always
  * taken. All functions are for the main thread.

@@ -94,6 +94,8 @@ struct worker {
 	char told[512]; /* the last reason told with DOWN */
 	char consumer_told[512];
 	struct publisher_list unsent, inflight;
+	struct publisher_list urgent; /* unsent, and leave first */
+	struct backoff express;
 	unsigned n_inflight;
 	unsigned n_alone; /* so many are sent one by one: the server fell over one of them */
 	uint64_t next_number;
@@ -109,6 +111,8 @@ void worker_post(struct worker *w, enum mq_publisher_event_kind kind, const stru
 /* The connection is of no further use: what is in doubt goes back to `unsent`. */
 void worker_lost(struct worker *w, const struct error *err);
 void worker_requeue_inflight(struct worker *w);
+/* Puts them before what is unsent, or urgent; the list is empty then. */
+void worker_put_back(struct worker *w, struct publisher_list *items);
 
 /* publisher_holds.c */
 struct hold *hold_find(struct worker *w, const struct mq_message *m); /* NULL: it may leave */
@@ -120,6 +124,12 @@ void hold_confirmed(struct worker *w, const struct mq_message *m);
 /* Tries again what has waited long enough. */
 void hold_release_due(struct worker *w);
 void hold_free_all(struct worker *w);
+
+/* publisher_express.c: urgent messages while the server has an alarm */
+bool express_is_wanted(const struct worker *w);
+void express_send_one(struct worker *w);
+/* What was sent just before the server said so will not be read. */
+void express_take_back(struct worker *w);
 
 /* publisher_traffic.c: publishing and what the server says to it */
 bool worker_can_publish(const struct worker *w);

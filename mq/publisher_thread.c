@@ -60,6 +60,17 @@ static void post_failure(struct worker *w, enum mq_publisher_event_kind kind, ch
 
 /* ---- connection ---- */
 
+void worker_put_back(struct worker *w, struct publisher_list *items)
+{
+	struct publisher_list urgent = { 0 }, others = { 0 };
+	struct publisher_item *item;
+
+	while ((item = publisher_list_take(items)))
+		publisher_list_append(item->event.message.urgent ? &urgent : &others, item);
+	publisher_list_prepend(&w->urgent, &urgent);
+	publisher_list_prepend(&w->unsent, &others);
+}
+
 void worker_requeue_inflight(struct worker *w)
 {
 	struct publisher_list again = { 0 };
@@ -72,7 +83,7 @@ void worker_requeue_inflight(struct worker *w)
 		else
 			publisher_list_append(&again, item);
 	}
-	publisher_list_prepend(&w->unsent, &again);
+	worker_put_back(w, &again);
 	w->n_inflight = 0;
 	w->next_number = 1;
 }
@@ -223,16 +234,19 @@ static void want_consumer(struct worker *w)
 static bool take_orders(struct worker *w)
 {
 	struct mq_publisher *p = w->p;
+	struct publisher_list inbox;
+	struct publisher_item *item;
 	bool go_on, wants_consumer;
 
 	pthread_mutex_lock(&p->lock);
-	publisher_list_prepend(&p->inbox, &w->unsent);
-	w->unsent = p->inbox;
+	inbox = p->inbox;
 	p->inbox = (struct publisher_list){ 0 };
 	wants_consumer = p->wants_consumer;
 	p->wants_consumer = false;
 	go_on = !p->stopping;
 	pthread_mutex_unlock(&p->lock);
+	while ((item = publisher_list_take(&inbox)))
+		publisher_list_append(item->event.message.urgent ? &w->urgent : &w->unsent, item);
 	if (wants_consumer)
 		want_consumer(w);
 	return go_on;
@@ -250,6 +264,8 @@ static uint64_t next_deadline(const struct worker *w)
 		at = w->tick_us;
 	if (w->consumer_wanted)
 		at = min_u64(at, w->consumer.at_us);
+	if (express_is_wanted(w))
+		at = min_u64(at, w->express.at_us);
 	for (const struct hold *h = w->holds; h && !w->blocked; h = h->next)
 		if (!h->trial)
 			at = min_u64(at, h->backoff.at_us);
@@ -289,6 +305,8 @@ static void work(struct worker *w)
 			try_consumer(w);
 		if (w->c)
 			hold_release_due(w);
+		if (express_is_wanted(w) && now >= w->express.at_us)
+			express_send_one(w);
 		worker_publish_some(w);
 		if (w->c)
 			read_events(w);
@@ -300,6 +318,7 @@ static void worker_deinit(struct worker *w)
 {
 	hold_free_all(w);
 	publisher_list_free(&w->unsent);
+	publisher_list_free(&w->urgent);
 	publisher_list_free(&w->inflight);
 	w->c = mq_close(w->c);
 }

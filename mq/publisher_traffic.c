@@ -69,13 +69,14 @@ bool worker_can_publish(const struct worker *w)
 {
 	unsigned window = w->n_alone > 0 ? 1 : w->p->options.window;
 
-	return w->c && !w->blocked && w->unsent.first && w->n_inflight < window;
+	return w->c && !w->blocked && (w->urgent.first || w->unsent.first) &&
+	       w->n_inflight < window;
 }
 
 void worker_publish_some(struct worker *w)
 {
 	for (unsigned n = 0; n < BATCH && worker_can_publish(w); n++)
-		publish(w, publisher_list_take(&w->unsent));
+		publish(w, publisher_list_take(w->urgent.first ? &w->urgent : &w->unsent));
 }
 
 /* ---- what the server says ---- */
@@ -229,6 +230,8 @@ static void set_blocked(struct worker *w, bool blocked, const char *text)
 
 	error_set(&err, blocked ? -EAGAIN : 0, "%s", text);
 	w->blocked = blocked;
+	if (blocked)
+		express_take_back(w);
 	worker_post(w, blocked ? MQ_PUBLISHER_BLOCKED : MQ_PUBLISHER_UNBLOCKED, &err);
 }
 

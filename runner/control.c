@@ -38,6 +38,18 @@ static const char *cancel(struct daemon *daemon, const char *id)
 	return job && job->phase != JOB_SUSPECT ? "accepted" : NULL;
 }
 
+static int encode_answer(const struct mq_delivery *delivery, enum wire_encoding encoding,
+	const struct control_answer *what, struct mq_message *ret)
+{
+	if (delivery->body.len == 0) {
+		ret->urgent = true;
+		return control_answer_encode_headers(what, mq_header_put, &ret->properties);
+	}
+	int r = mq_properties_set(&ret->properties.content_type, wire_content_type(encoding));
+	return r < 0 ? r : control_answer_encode(encoding, what, &ret->body);
+}
+
+/* In the way in which it was asked. */
 static void answer(struct daemon *daemon, const struct mq_delivery *delivery,
 	enum wire_encoding encoding, const struct control_answer *what)
 {
@@ -47,9 +59,8 @@ static void answer(struct daemon *daemon, const struct mq_delivery *delivery,
 	mq_message_init(&message);
 	mq_properties_set(&message.exchange, "");
 	mq_properties_set(&message.routing_key, delivery->properties.reply_to);
-	mq_properties_set(&message.properties.content_type, wire_content_type(encoding));
 	mq_properties_set(&message.properties.correlation_id, delivery->properties.correlation_id);
-	if (control_answer_encode(encoding, what, &message.body) < 0)
+	if (encode_answer(delivery, encoding, what, &message) < 0)
 		mq_message_deinit(&message);
 	else
 		replies_send(daemon, &message, 0);
@@ -82,8 +93,11 @@ void control_on_message(struct daemon *daemon, struct mq_delivery *delivery)
 	struct control control = { 0 };
 	struct error err = { 0 };
 	struct control_answer what = { .runner = daemon->config->name };
-	int r = control_decode(
-		buf_slice(&delivery->body), delivery->properties.content_type, &control, &err);
+	int r = delivery->body.len == 0
+			? control_decode_headers(
+				  mq_header_get, &delivery->properties, &control, &err)
+			: control_decode(buf_slice(&delivery->body),
+				  delivery->properties.content_type, &control, &err);
 	if (r < 0) {
 		log_warn("control.malformed", LOG_E(&err));
 		what.error = err.text;

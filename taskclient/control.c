@@ -62,21 +62,16 @@ void cancel_forget(struct taskclient *c, const char *id)
 		cancel_remove(c, cancel);
 }
 
+/* Without a body: a server that has an alarm reads no other. */
 static int fill(struct taskclient *c, const struct cancel *cancel, struct mq_message *m)
 {
-	const struct control control = {
-		.encoding = WIRE_JSON,
-		.op = CONTROL_CANCEL,
-		.id = (char *)cancel->id,
-	};
-	int r = control_encode(&control, &m->body);
+	const struct control control = { .op = CONTROL_CANCEL, .id = (char *)cancel->id };
+	int r = control_encode_headers(&control, mq_header_put, &m->properties);
 
 	if (r == 0)
 		r = mq_properties_set(&m->exchange, c->control_exchange);
 	if (r == 0)
 		r = mq_properties_set(&m->routing_key, "");
-	if (r == 0)
-		r = mq_properties_set(&m->properties.content_type, wire_content_type(WIRE_JSON));
 	if (r == 0)
 		r = mq_properties_set(&m->properties.correlation_id, cancel->token);
 	if (r == 0)

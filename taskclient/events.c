@@ -155,11 +155,19 @@ static int on_response(
 	return EVENT;
 }
 
+static int read_answer(const struct mq_delivery *d, struct taskclient_event *ret)
+{
+	if (d->body.len == 0)
+		return control_answer_decode_headers(
+			mq_header_get, (void *)&d->properties, &ret->answer, &ret->error);
+	return control_answer_decode(
+		buf_slice(&d->body), d->properties.content_type, &ret->answer, &ret->error);
+}
+
 static int on_answer(struct taskclient *c, struct cancel *cancel, const struct mq_delivery *d,
 	struct taskclient_event *ret)
 {
-	int r = control_answer_decode(
-		buf_slice(&d->body), d->properties.content_type, &ret->answer, &ret->error);
+	int r = read_answer(d, ret);
 
 	if (r < 0 && r != -EINVAL)
 		return r;

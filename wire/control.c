@@ -2,7 +2,9 @@
 #include "wire/control.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "wire/json.h"
 #include "wire/msgpack.h"
@@ -100,6 +102,42 @@ static int encode_fields(
 	return r;
 }
 
+/* ---- in headers ---- */
+
+#define HEADER_PREFIX "x-tr-"
+#define HEADER_SIZE   32
+
+static int get_headers(
+	const struct text_field *fields, size_t n, control_get_fn get, void *userdata)
+{
+	char header[HEADER_SIZE];
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(header, sizeof(header), HEADER_PREFIX "%s", fields[i].name);
+		const char *text = get(header, userdata);
+		*fields[i].value = text ? strdup(text) : NULL;
+		if (text && !*fields[i].value)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int put_headers(
+	const struct text_field *fields, size_t n, control_put_fn put, void *userdata)
+{
+	char header[HEADER_SIZE];
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		snprintf(header, sizeof(header), HEADER_PREFIX "%s", fields[i].name);
+		if (*fields[i].value)
+			r = put(header, *fields[i].value, userdata);
+	}
+	return r;
+}
+
+/* ---- messages ---- */
+
 static int op_parse(const char *name, enum control_op *ret, struct error *err)
 {
 	for (size_t i = 0; i < sizeof(op_names) / sizeof(*op_names); i++)
@@ -110,31 +148,57 @@ static int op_parse(const char *name, enum control_op *ret, struct error *err)
 	return error_set(err, -EINVAL, "op %.32s is unknown", name);
 }
 
+#define CONTROL_FIELDS(op, c)                                                        \
+	{                                                                            \
+		{ "op", &(op) }, { "id", &(c)->id }, { "instance", &(c)->instance }, \
+			{ "state", &(c)->state }, { "queue", &(c)->queue },          \
+			{ "print", &(c)->print },                                    \
+		{                                                                    \
+			"question", &(c)->question                                   \
+		}                                                                    \
+	}
+
+static int check(const char *op, struct control *c, struct error *err)
+{
+	int r = op ? op_parse(op, &c->op, err) : error_set(err, -EINVAL, "op is missing");
+
+	if (r == 0 && !c->id)
+		r = error_set(err, -EINVAL, "id is missing");
+	if (r == 0 && !id_is_valid(slice_of(c->id)))
+		r = error_set(err, -EINVAL, "id is none that a task can have");
+	if (r == 0 && c->op != CONTROL_CANCEL && !c->instance)
+		r = error_set(err, -EINVAL, "instance is missing");
+	if (r == 0 && (c->op == CONTROL_WHO_HAS || c->op == CONTROL_HOLDER) && !c->question)
+		r = error_set(err, -EINVAL, "question is missing");
+	if (r == 0 && c->op == CONTROL_HOLDER && !c->state)
+		r = error_set(err, -EINVAL, "state is missing");
+	return r;
+}
+
 int control_decode(
 	struct slice body, const char *content_type, struct control *ret, struct error *err)
 {
 	char *op = NULL;
-	const struct text_field fields[] = { { "op", &op }, { "id", &ret->id },
-		{ "instance", &ret->instance }, { "state", &ret->state }, { "queue", &ret->queue },
-		{ "print", &ret->print }, { "question", &ret->question } };
+	const struct text_field fields[] = CONTROL_FIELDS(op, ret);
 	int r;
 
 	ret->encoding = wire_detect(content_type, body);
 	r = decode_fields(ret->encoding, body, fields, N_FIELDS(fields), err);
-	if (r == 0 && !op)
-		r = error_set(err, -EINVAL, "op is missing");
 	if (r == 0)
-		r = op_parse(op, &ret->op, err);
-	if (r == 0 && !ret->id)
-		r = error_set(err, -EINVAL, "id is missing");
-	if (r == 0 && !id_is_valid(slice_of(ret->id)))
-		r = error_set(err, -EINVAL, "id is none that a task can have");
-	if (r == 0 && ret->op != CONTROL_CANCEL && !ret->instance)
-		r = error_set(err, -EINVAL, "instance is missing");
-	if (r == 0 && (ret->op == CONTROL_WHO_HAS || ret->op == CONTROL_HOLDER) && !ret->question)
-		r = error_set(err, -EINVAL, "question is missing");
-	if (r == 0 && ret->op == CONTROL_HOLDER && !ret->state)
-		r = error_set(err, -EINVAL, "state is missing");
+		r = check(op, ret, err);
+	free(op);
+	return r;
+}
+
+int control_decode_headers(
+	control_get_fn get, void *userdata, struct control *ret, struct error *err)
+{
+	char *op = NULL;
+	const struct text_field fields[] = CONTROL_FIELDS(op, ret);
+	int r = get_headers(fields, N_FIELDS(fields), get, userdata);
+
+	if (r == 0)
+		r = check(op, ret, err);
 	free(op);
 	return r;
 }
@@ -143,11 +207,18 @@ int control_encode(const struct control *control, struct buf *ret)
 {
 	struct control c = *control;
 	char *op = (char *)op_names[control->op];
-	const struct text_field fields[] = { { "op", &op }, { "id", &c.id },
-		{ "instance", &c.instance }, { "state", &c.state }, { "queue", &c.queue },
-		{ "print", &c.print }, { "question", &c.question } };
+	const struct text_field fields[] = CONTROL_FIELDS(op, &c);
 
 	return encode_fields(control->encoding, fields, N_FIELDS(fields), ret);
+}
+
+int control_encode_headers(const struct control *control, control_put_fn put, void *userdata)
+{
+	struct control c = *control;
+	char *op = (char *)op_names[control->op];
+	const struct text_field fields[] = CONTROL_FIELDS(op, &c);
+
+	return put_headers(fields, N_FIELDS(fields), put, userdata);
 }
 
 void control_deinit(struct control *control)
@@ -161,26 +232,57 @@ void control_deinit(struct control *control)
 	*control = (struct control){ 0 };
 }
 
+/* ---- answers ---- */
+
+#define ANSWER_FIELDS(a)                                                                    \
+	{                                                                                   \
+		{ "id", &(a)->id }, { "result", &(a)->result }, { "runner", &(a)->runner }, \
+		{                                                                           \
+			"error", &(a)->error                                                \
+		}                                                                           \
+	}
+
+static int check_answer(const struct control_answer *answer, struct error *err)
+{
+	return answer->result || answer->error
+		       ? 0
+		       : error_set(err, -EINVAL, "the answer holds neither result nor error");
+}
+
 int control_answer_encode(
 	enum wire_encoding encoding, const struct control_answer *answer, struct buf *ret)
 {
 	struct control_answer a = *answer;
-	const struct text_field fields[] = { { "id", &a.id }, { "result", &a.result },
-		{ "runner", &a.runner }, { "error", &a.error } };
+	const struct text_field fields[] = ANSWER_FIELDS(&a);
 
-	return encode_fields(encoding, fields, 4, ret);
+	return encode_fields(encoding, fields, N_FIELDS(fields), ret);
+}
+
+int control_answer_encode_headers(
+	const struct control_answer *answer, control_put_fn put, void *userdata)
+{
+	struct control_answer a = *answer;
+	const struct text_field fields[] = ANSWER_FIELDS(&a);
+
+	return put_headers(fields, N_FIELDS(fields), put, userdata);
 }
 
 int control_answer_decode(
 	struct slice body, const char *content_type, struct control_answer *ret, struct error *err)
 {
-	const struct text_field fields[] = { { "id", &ret->id }, { "result", &ret->result },
-		{ "runner", &ret->runner }, { "error", &ret->error } };
-	int r = decode_fields(wire_detect(content_type, body), body, fields, 4, err);
+	const struct text_field fields[] = ANSWER_FIELDS(ret);
+	int r = decode_fields(wire_detect(content_type, body), body, fields, N_FIELDS(fields), err);
 
-	if (r == 0 && !ret->result && !ret->error)
-		r = error_set(err, -EINVAL, "the answer holds neither result nor error");
-	return r;
+	return r < 0 ? r : check_answer(ret, err);
+}
+
+int control_answer_decode_headers(
+	control_get_fn get, void *userdata, struct control_answer *ret, struct error *err)
+{
+	const struct text_field fields[] = ANSWER_FIELDS(ret);
+	int r = get_headers(fields, N_FIELDS(fields), get, userdata);
+
+	return r < 0 ? r : check_answer(ret, err);
 }
 
 void control_answer_deinit(struct control_answer *answer)

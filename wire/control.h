@@ -3,7 +3,9 @@
 
 /*
  * Control messages: what is said about a task while it waits or runs. The body is an object (JSON
- * or MessagePack) with `op` and `id`; more operations come later. Any thread, one at a time.
+ * or MessagePack) with `op` and `id`; more operations come later. Or the same members are headers,
+ * `x-tr-op` and so on, and there is no body: such a message gets through while the server has an
+ * alarm. Any thread, one at a time.
  */
 
 #include "common/error.h"
@@ -34,6 +36,14 @@ struct control {
 int control_decode(
 	struct slice body, const char *content_type, struct control *ret, struct error *err);
 int control_encode(const struct control *control, struct buf *ret);
+
+/* The same by headers. @get gives the text of a header, or NULL. */
+typedef const char *(*control_get_fn)(const char *header, void *userdata);
+int control_decode_headers(
+	control_get_fn get, void *userdata, struct control *ret, struct error *err);
+/* @put: 0 or a negative errno, which is given on. */
+typedef int (*control_put_fn)(const char *header, const char *text, void *userdata);
+int control_encode_headers(const struct control *control, control_put_fn put, void *userdata);
 void control_deinit(struct control *control);
 
 /* What the owner of the task answers: {"id": …, "result": "accepted" | "gone", "runner": name}, or
@@ -45,8 +55,14 @@ struct control_answer {
 	char *error;
 };
 
+/* Answers are like what they answer: in the body, or in headers. */
+
 int control_answer_encode(
 	enum wire_encoding encoding, const struct control_answer *answer, struct buf *ret);
 int control_answer_decode(
 	struct slice body, const char *content_type, struct control_answer *ret, struct error *err);
+int control_answer_encode_headers(
+	const struct control_answer *answer, control_put_fn put, void *userdata);
+int control_answer_decode_headers(
+	control_get_fn get, void *userdata, struct control_answer *ret, struct error *err);
 void control_answer_deinit(struct control_answer *answer);

@@ -144,7 +144,7 @@ def test_cancelled_id_used_again(runner, client):
 
 
 @pytest.mark.parametrize("body", [
-    b"", b"{", b"nonsense", b"[]", b"{}", b'{"op": "cancel"}', b'{"id": "x"}', b'{"op": 5, "id": "x"}',
+    b" ", b"{", b"nonsense", b"[]", b"{}", b'{"op": "cancel"}', b'{"id": "x"}', b'{"op": 5, "id": "x"}',
     b'{"op": "explode", "id": "x"}', b'{"op": "cancel", "id": ""}', b'{"op": "cancel", "id": 5}',
     b'{"op": "cancel", "id": "../x"}', b'{"op": "cancel", "id": "%s"}' % (b"x" * 200),
     b"\xff" * 100, b"[" * 100000], ids=lambda b: repr(b[:24]))

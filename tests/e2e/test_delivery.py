@@ -327,7 +327,9 @@ def words(names):
         queue = client.private_queue()
         client.channel.queue_bind(queue, names.control)
         client.channel.basic_consume(
-            queue, lambda c, m, p, body: said.append(json.loads(body)), auto_ack=True)
+            queue, lambda c, m, p, body: said.append(
+                {k.removeprefix("x-tr-"): v for k, v in (p.headers or {"op": None}).items()}),
+            auto_ack=True)
         return said
     return listen
 

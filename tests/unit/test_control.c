@@ -88,6 +88,90 @@ static void test_round_trip(void **state)
 	}
 }
 
+/* ---- in headers ---- */
+
+struct headers {
+	char names[16][32];
+	char texts[16][32];
+	size_t n;
+	size_t room; /* further ones are refused */
+};
+
+static int put(const char *name, const char *text, void *userdata)
+{
+	struct headers *h = userdata;
+
+	if (h->n == h->room)
+		return -E2BIG;
+	snprintf(h->names[h->n], 32, "%s", name);
+	snprintf(h->texts[h->n++], 32, "%s", text);
+	return 0;
+}
+
+static const char *get(const char *name, void *userdata)
+{
+	struct headers *h = userdata;
+
+	for (size_t i = 0; i < h->n; i++)
+		if (strcmp(h->names[i], name) == 0)
+			return h->texts[i];
+	return NULL;
+}
+
+static void test_headers(void **state)
+{
+	struct headers h = { .room = 16 };
+	struct control back = { 0 };
+	struct error err = { 0 };
+	const struct control question = {
+		.op = CONTROL_WHO_HAS,
+		.id = "4711",
+		.instance = "a0",
+		.print = "00ff",
+		.question = "7",
+	};
+
+	(void)state;
+	assert_int_equal(control_encode_headers(&question, put, &h), 0);
+	assert_int_equal(h.n, 5);
+	assert_string_equal(get("x-tr-op", &h), "who-has");
+	assert_string_equal(get("x-tr-id", &h), "4711");
+	assert_int_equal(control_decode_headers(get, &h, &back, &err), 0);
+	assert_int_equal(back.op, CONTROL_WHO_HAS);
+	assert_string_equal(back.print, "00ff");
+	assert_string_equal(back.question, "7");
+	assert_null(back.state);
+	control_deinit(&back);
+	h = (struct headers){ .room = 2 };
+	assert_int_equal(control_encode_headers(&question, put, &h), -E2BIG);
+	assert_int_equal(control_decode_headers(get, &h, &back, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "instance is missing"));
+	control_deinit(&back);
+	h.n = 0;
+	assert_int_equal(control_decode_headers(get, &h, &back, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "op is missing"));
+	control_deinit(&back);
+}
+
+static void test_answer_in_headers(void **state)
+{
+	struct headers h = { .room = 16 };
+	struct control_answer back = { 0 };
+	struct error err = { 0 };
+	const struct control_answer answer = { .id = "x", .result = "gone", .runner = "r" };
+
+	(void)state;
+	assert_int_equal(control_answer_encode_headers(&answer, put, &h), 0);
+	assert_int_equal(control_answer_decode_headers(get, &h, &back, &err), 0);
+	assert_string_equal(back.result, "gone");
+	assert_string_equal(back.runner, "r");
+	assert_null(back.error);
+	control_answer_deinit(&back);
+	h.n = 1;
+	assert_int_equal(control_answer_decode_headers(get, &h, &back, &err), -EINVAL);
+	control_answer_deinit(&back);
+}
+
 static void test_faults(void **state)
 {
 	static const struct {
@@ -203,6 +287,8 @@ int main(void)
 		cmocka_unit_test(test_golden),
 		cmocka_unit_test(test_between_runners),
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_answer_in_headers),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_answer_faults),

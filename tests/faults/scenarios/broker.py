@@ -6,6 +6,8 @@ import random
 import time
 import uuid
 
+import pika
+
 from harness.brokers import TunedBroker
 from harness.history import Allowed
 from harness.requester import Sender
@@ -81,17 +83,18 @@ def closed_connections(scene, times, rate, **options):
 
 @scenario("alarm", short=dict(seconds=6), full=dict(seconds=60))
 def alarm(scene, seconds):
-    """Memory alarm: no request is lost, no task restarted, and who is cancelled ends at once"""
+    """Memory alarm: no request is lost, no task restarted, and a cancel is answered and obeyed at once"""
     broker = scene.own(Broker(scene.directory / "node"))
-    bed, long, _ = begin(scene, broker, seconds + 6, 20,
-                         lambda names: {"cancellation": {"exchange": names.cancellation}})
+    bed, long, _ = begin(scene, broker, seconds + 6, 20)
     victim = cancellable(bed)
     broker.alarm(True)
     try:
         end = time.monotonic() + seconds
         bed.wait(lambda: any("broker.blocked" in r.log for r in bed.runners), seconds,
                  "a word in the log about the alarm")
-        canceller = cancel(bed, victim)
+        canceller, answers = cancel(bed, victim)
+        bed.wait(lambda: canceller.process_data_events(0.05) or answers == ["accepted"], seconds,
+                 "an answer to a cancel during the alarm")
         bed.wait(lambda: is_over(bed, victim), seconds,
                  "the end of a task that was cancelled during the alarm")
         time.sleep(max(0, end - time.monotonic()))
@@ -104,13 +107,8 @@ def alarm(scene, seconds):
 
 
 def cancellable(bed):
-    """A task that runs, and has a cancellation queue."""
+    """A task that runs."""
     id = str(uuid.uuid4())
-    connection = bed.broker.connect()
-    channel = connection.channel()
-    channel.queue_declare(id, durable=True, auto_delete=True)
-    channel.queue_bind(id, bed.names.cancellation, id)
-    connection.close()
     bed.history.cancelled.add(id)
     sender = Sender(bed.collector)
     sender.send_one(id, "ms=300000")
@@ -121,11 +119,17 @@ def cancellable(bed):
 
 def cancel(bed, id):
     """With an alarm the broker takes one message from each connection, and only if its body is empty;
-    it does not even take a close. So this goes to the cancellation exchange, on a connection of its
-    own, which is given back."""
+    it does not even take a close. So this has a connection of its own, which is given back, with a
+    list of the answers."""
     connection = bed.broker.connect()
-    connection.channel().basic_publish(bed.names.cancellation, id, b"")
-    return connection
+    channel = connection.channel()
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    answers = []
+    channel.basic_consume(
+        queue, lambda c, m, p, body: answers.append(p.headers["x-tr-result"]), auto_ack=True)
+    channel.basic_publish(bed.names.control, "", b"", pika.BasicProperties(
+        reply_to=queue, headers={"x-tr-op": "cancel", "x-tr-id": id}))
+    return connection, answers
 
 
 def is_over(bed, id):

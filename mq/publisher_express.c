@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <poll.h>
+
+#include "common/clock.h"
+#include "mq/publisher_internal.h"
+
+/* For the confirm. The connection of the others is not looked after meanwhile. */
+#define PATIENCE_US 2000000
+
+bool express_is_wanted(const struct worker *w)
+{
+	return w->c && w->blocked && w->urgent.first;
+}
+
+void express_take_back(struct worker *w)
+{
+	struct publisher_list kept = { 0 }, urgent = { 0 };
+	struct publisher_item *item;
+
+	while ((item = publisher_list_take(&w->inflight))) {
+		bool is_urgent = item->event.message.urgent;
+
+		w->n_inflight -= is_urgent;
+		publisher_list_append(is_urgent ? &urgent : &kept, item);
+	}
+	w->inflight = kept;
+	publisher_list_prepend(&w->urgent, &urgent);
+}
+
+/* 1: confirmed; 0: not yet; negative: it will not be. */
+static int look(struct mq_connection *c, struct error *err)
+{
+	struct mq_event event = { 0 };
+	int r = mq_next(c, &event, err);
+	bool confirmed = r > 0 && event.kind == MQ_ACK;
+	bool refused = r > 0 && (event.kind == MQ_NACK || event.kind == MQ_CHANNEL_CLOSED);
+
+	if (r > 0)
+		mq_event_deinit(&event);
+	return refused ? -EACCES : confirmed ? 1 : r < 0 ? r : 0;
+}
+
+static int await_confirm(struct mq_connection *c, struct error *err)
+{
+	uint64_t end = clock_now_us() + PATIENCE_US, now;
+	int r;
+
+	while ((r = look(c, err)) == 0 && (now = clock_now_us()) < end) {
+		struct pollfd fd = { .fd = mq_fd(c), .events = POLLIN };
+
+		(void)poll(&fd, 1, (int)((end - now) / 1000) + 1);
+	}
+	return r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
+}
+
+static int send_alone(struct worker *w, const struct mq_message *message)
+{
+	struct mq_connection *c = NULL;
+	struct error err = { 0 };
+	unsigned address = w->address;
+	int r = mq_connect_from(w->p->options.connection, &address, &w->p->interrupt, &c, &err);
+
+	if (r == 0)
+		r = mq_channel_open(c, PUBLISHER_CHANNEL, &err);
+	if (r == 0)
+		r = mq_confirm(c, PUBLISHER_CHANNEL, &err);
+	if (r == 0)
+		r = mq_publish(c, PUBLISHER_CHANNEL, message);
+	if (r == 0)
+		r = await_confirm(c, &err);
+	if (c)
+		c->dead = true; /* the server does not read our goodbye */
+	mq_close(c);
+	(void)mq_interrupt_watch(&w->p->interrupt, mq_fd(w->c));
+	return r;
+}
+
+void express_send_one(struct worker *w)
+{
+	struct publisher_item *item = publisher_list_take(&w->urgent);
+	struct publisher_list again = { 0 };
+
+	if (send_alone(w, &item->event.message) == 0) {
+		w->express = (struct backoff){ 0 };
+		publisher_complete(w->p, item, MQ_CONFIRMED, NULL);
+		return;
+	}
+	/* It may be another kind of alarm, or server: the alarm will end. */
+	publisher_list_append(&again, item);
+	publisher_list_prepend(&w->urgent, &again);
+	backoff_next(&w->express, false);
+}
