@@ -2,8 +2,10 @@
 #include "wire/control.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "common/parse.h"
 #include "wire/json.h"
 #include "wire/msgpack.h"
 #include "wire/object.h"
@@ -12,6 +14,12 @@ static const char *const op_names[] = {
 	[CONTROL_CANCEL] = "cancel",
 	[CONTROL_WHO_HAS] = "who-has",
 	[CONTROL_HOLDER] = "holder",
+};
+
+static const char *const note_names[] = {
+	[NOTE_CANCEL] = "cancel",
+	[NOTE_OVER] = "over",
+	[NOTE_MARK] = "mark",
 };
 
 #define N_FIELDS(fields) (sizeof(fields) / sizeof(*(fields)))
@@ -99,14 +107,24 @@ static int encode_fields(
 	return r;
 }
 
-static int op_parse(const char *name, enum control_op *ret, struct error *err)
+/* Its number among @names, or -EINVAL. */
+static int op_parse(const char *const names[], size_t n, const char *name, struct error *err)
 {
-	for (size_t i = 0; i < sizeof(op_names) / sizeof(*op_names); i++)
-		if (slice_equal(slice_of(name), op_names[i])) {
-			*ret = (enum control_op)i;
-			return 0;
-		}
+	if (!name)
+		return error_set(err, -EINVAL, "op is missing");
+	for (size_t i = 0; i < n; i++)
+		if (slice_equal(slice_of(name), names[i]))
+			return (int)i;
 	return error_set(err, -EINVAL, "op %.32s is unknown", name);
+}
+
+static int check_id(const char *id, struct error *err)
+{
+	if (!id)
+		return error_set(err, -EINVAL, "id is missing");
+	if (!id_is_valid(slice_of(id)))
+		return error_set(err, -EINVAL, "id is none that a task can have");
+	return 0;
 }
 
 int control_decode(
@@ -120,14 +138,12 @@ int control_decode(
 
 	ret->encoding = wire_detect(content_type, body);
 	r = decode_fields(ret->encoding, body, fields, N_FIELDS(fields), err);
-	if (r == 0 && !op)
-		r = error_set(err, -EINVAL, "op is missing");
 	if (r == 0)
-		r = op_parse(op, &ret->op, err);
-	if (r == 0 && !ret->id)
-		r = error_set(err, -EINVAL, "id is missing");
-	if (r == 0 && !id_is_valid(slice_of(ret->id)))
-		r = error_set(err, -EINVAL, "id is none that a task can have");
+		r = op_parse(op_names, N_FIELDS(op_names), op, err);
+	if (r >= 0) {
+		ret->op = (enum control_op)r;
+		r = check_id(ret->id, err);
+	}
 	if (r == 0 && ret->op != CONTROL_CANCEL && !(ret->instance && ret->question))
 		r = error_set(err, -EINVAL, "instance or question is missing");
 	if (r == 0 && ret->op == CONTROL_HOLDER && !ret->state)
@@ -186,4 +202,47 @@ void control_answer_deinit(struct control_answer *answer)
 	free(answer->runner);
 	free(answer->error);
 	*answer = (struct control_answer){ 0 };
+}
+
+/* ---- notes ---- */
+
+int note_decode(struct slice body, struct note *ret, struct error *err)
+{
+	char *op = NULL, *time = NULL;
+	const struct text_field fields[] = { { "op", &op }, { "id", &ret->id }, { "time", &time },
+		{ "instance", &ret->instance } };
+	int r = decode_fields(WIRE_JSON, body, fields, N_FIELDS(fields), err);
+
+	if (r == 0)
+		r = op_parse(note_names, N_FIELDS(note_names), op, err);
+	if (r >= 0) {
+		ret->op = (enum note_op)r;
+		r = check_id(ret->id, err);
+	}
+	if (r == 0 && (!time || parse_int(time, 0, INT64_MAX, &ret->time_ms) < 0))
+		r = error_set(err, -EINVAL, "time is missing or no number");
+	if (r == 0 && ret->op == NOTE_MARK && !ret->instance)
+		r = error_set(err, -EINVAL, "instance is missing");
+	free(op);
+	free(time);
+	return r;
+}
+
+int note_encode(const struct note *note, struct buf *ret)
+{
+	struct note n = *note;
+	char *op = (char *)note_names[note->op];
+	char digits[24], *time = digits;
+	const struct text_field fields[] = { { "op", &op }, { "id", &n.id }, { "time", &time },
+		{ "instance", &n.instance } };
+
+	snprintf(digits, sizeof(digits), "%lld", (long long)note->time_ms);
+	return encode_fields(WIRE_JSON, fields, N_FIELDS(fields), ret);
+}
+
+void note_deinit(struct note *note)
+{
+	free(note->id);
+	free(note->instance);
+	*note = (struct note){ 0 };
 }
