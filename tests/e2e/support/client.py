@@ -24,6 +24,7 @@ class Names:
         self.queue = "requests-" + self.unique
         self.responses = "responses-" + self.unique
         self.control = "control-" + self.unique
+        self.cancels = "cancels-" + self.unique
         self.dead_letters = "dead-letters-" + self.unique
         self.cancellation = "terarium-cancellation-" + self.unique
         self.key = "requester-" + self.unique
@@ -80,7 +81,8 @@ class Client:
         self.connection.close()
 
     def _delete(self):
-        for queue in (self.names.queue, self.names.dead_letters, self.response_queue):
+        for queue in (self.names.queue, self.names.dead_letters, self.names.cancels,
+                      self.response_queue):
             self.channel.queue_delete(queue)
         for exchange in (self.names.responses, self.names.control):
             self.channel.exchange_delete(exchange)
