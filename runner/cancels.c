@@ -18,7 +18,7 @@
 /* A note that is so far ahead of our clock would count for too long. */
 #define AHEAD_MAX_MS (3600 * (int64_t)1000)
 /* How long requests wait for it to be read. */
-#define HOLD_BACK_US (5 * SECOND)
+#define HOLD_BACK_US (10 * SECOND)
 /* Until what was refused is tried again: first and longest. */
 #define RETRY_MIN_US SECOND
 #define RETRY_MAX_US (60 * SECOND)
@@ -27,7 +27,7 @@
  * them writes and the others see it. */
 #define WRITE_SOON_US (SECOND / 4)
 #define WRITE_BATCH   1000
-#define ACK_EACH      64
+#define ACK_EACH      500
 /* So many connections in a row may end while it is being read: then it may be the reason. */
 #define CUT_SHORT_MAX 2
 #define TAG           "cancels"

@@ -14,7 +14,7 @@
 /* Room for the name of a queue. */
 #define TOPOLOGY_NAME_MAX 256
 /* Notes of cancels that may be unacknowledged. */
-#define TOPOLOGY_CANCELS_PREFETCH 256
+#define TOPOLOGY_CANCELS_PREFETCH 2000
 /* Deliveries from hold queues that may be unacknowledged; "no limit" would mean 2000 to a quorum
  * queue. */
 #define TOPOLOGY_HOLD_MAX 65535
