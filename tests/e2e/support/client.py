@@ -3,6 +3,7 @@
 
 import base64
 import collections
+import contextlib
 import json
 import time
 import uuid
@@ -81,8 +82,10 @@ class Client:
         self.connection.close()
 
     def _delete(self):
-        for queue in (self.names.queue, self.names.dead_letters, self.names.cancels,
-                      self.response_queue):
+        with contextlib.suppress(pika.exceptions.ChannelClosedByBroker):
+            # Not up for some seconds after a restart; then it goes with the broker.
+            self.connection.channel().queue_delete(self.names.cancels)
+        for queue in (self.names.queue, self.names.dead_letters, self.response_queue):
             self.channel.queue_delete(queue)
         for exchange in (self.names.responses, self.names.control):
             self.channel.exchange_delete(exchange)
