@@ -5,6 +5,7 @@
 #include "common/text.h"
 #include "fuzz/fuzz.h"
 #include "wire/control.h"
+#include "wire/note.h"
 
 static void check_control(struct slice body)
 {
@@ -46,11 +47,32 @@ static void check_answer(struct slice body)
 	buf_deinit(&out);
 }
 
+static void check_note(struct slice body)
+{
+	struct note note = { 0 }, back = { 0 };
+	struct error err = { 0 };
+	struct buf out = { 0 };
+	int r = note_decode(body, &note, &err);
+
+	promise(r == 0 || (r < 0 && err.text[0] != '\0'));
+	if (r == 0) {
+		promise(note_encode(&note, &out) == 0);
+		promise(note_decode(buf_slice(&out), &back, NULL) == 0);
+		promise(note.op == back.op && note.time_ms == back.time_ms && note.time_ms >= 0);
+		promise(slice_equal(slice_of(back.id), note.id));
+		promise(slice_equal(slice_of(back.instance), note.instance));
+	}
+	note_deinit(&note);
+	note_deinit(&back);
+	buf_deinit(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice body = { (const char *)data, size };
 
 	check_control(body);
 	check_answer(body);
+	check_note(body);
 	return 0;
 }

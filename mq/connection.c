@@ -288,6 +288,13 @@ unsigned mq_queue_arguments(
 		entries[n++] = number_argument("x-message-ttl", queue->ttl_ms);
 	if (queue->expires_ms > 0)
 		entries[n++] = number_argument("x-expires", queue->expires_ms);
+	if (queue->max_age)
+		entries[n++] = text_argument("x-max-age", queue->max_age);
+	if (queue->max_bytes > 0)
+		entries[n++] = number_argument("x-max-length-bytes", queue->max_bytes);
+	if (queue->segment_bytes > 0)
+		entries[n++] =
+			number_argument("x-stream-max-segment-size-bytes", queue->segment_bytes);
 	if (queue->dead_letter_queue) {
 		entries[n++] = text_argument("x-dead-letter-exchange", "");
 		entries[n++] = text_argument("x-dead-letter-routing-key", queue->dead_letter_queue);

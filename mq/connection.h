@@ -68,6 +68,10 @@ struct mq_queue {
 	 * refuses (x-dead-letter-strategy, x-overflow). */
 	bool dead_letter_safely;
 	int64_t expires_ms; /* deleted when unused for so long (x-expires); 0: never */
+	/* Streams: what is older, or more than so many bytes, goes, a segment at a time. */
+	const char *max_age;   /* x-max-age, such as "1D"; NULL: no limit */
+	int64_t max_bytes;     /* x-max-length-bytes; 0: no limit */
+	int64_t segment_bytes; /* x-stream-max-segment-size-bytes; 0: the server's default */
 };
 
 /* -EEXIST: it is there with another argument; @err says which, what we wanted and what is.
@@ -100,6 +104,10 @@ int mq_confirm(struct mq_connection *c, uint16_t channel, struct error *err);
 
 int mq_consume(struct mq_connection *c, uint16_t channel, const char *queue, const char *tag,
 	bool no_ack, bool exclusive);
+/* Reads a stream from its beginning, and then what comes. Takes a prefetch, and acknowledgements,
+ * which remove nothing. */
+int mq_consume_stream(
+	struct mq_connection *c, uint16_t channel, const char *stream, const char *tag);
 int mq_cancel(struct mq_connection *c, uint16_t channel, const char *tag);
 /* One message, if there is one: answered by MQ_DELIVERY (tag "") or MQ_GET_EMPTY, in the order
  * asked. */

@@ -118,7 +118,7 @@ int mq_fail_status(struct mq_connection *c, int status, const char *what);
 int mq_status_errno(int status);
 
 /* connection.c: the arguments of a declaration; gives their number. */
-#define MQ_QUEUE_ARGUMENTS_MAX 8
+#define MQ_QUEUE_ARGUMENTS_MAX 11
 unsigned mq_queue_arguments(
 	const struct mq_queue *queue, amqp_table_entry_t entries[MQ_QUEUE_ARGUMENTS_MAX]);
 

@@ -191,8 +191,10 @@ static bool hold_named_exchange(struct worker *w, uint16_t code, const char *tex
 		const struct mq_message *m = &item->event.message;
 		char quoted[MQ_SHORT_MAX + 3];
 
-		snprintf(quoted, sizeof(quoted), "'%s'", m->exchange ? m->exchange : "");
-		if (quoted[1] != '\'' && strstr(text, quoted))
+		/* The default exchange has a name when it is refused. */
+		snprintf(quoted, sizeof(quoted), "'%s'",
+			m->exchange && *m->exchange ? m->exchange : "amq.default");
+		if (strstr(text, quoted))
 			return hold_begin(w, m, code, text);
 	}
 	return false;

@@ -30,14 +30,15 @@ static int send_method(
 	return r < 0 ? mq_fail_status(c, r, "sending to the server") : 0;
 }
 
-int mq_consume(struct mq_connection *c, uint16_t channel, const char *queue, const char *tag,
-	bool no_ack, bool exclusive)
+static int consume(struct mq_connection *c, uint16_t channel, const char *queue, const char *tag,
+	bool no_ack, bool exclusive, amqp_table_t arguments)
 {
 	amqp_basic_consume_t m = {
 		.queue = mq_bytes(queue),
 		.consumer_tag = mq_bytes(tag),
 		.no_ack = no_ack,
 		.exclusive = exclusive,
+		.arguments = arguments,
 		/* RabbitMQ 3.10 fails with an internal error, and closes the connection, when a
 		 * consumer is cancelled before its consume-ok has gone out. */
 		.nowait = true,
@@ -45,6 +46,23 @@ int mq_consume(struct mq_connection *c, uint16_t channel, const char *queue, con
 
 	assert(mq_is_short(queue) && mq_is_short(tag));
 	return send_method(c, channel, AMQP_BASIC_CONSUME_METHOD, &m);
+}
+
+int mq_consume(struct mq_connection *c, uint16_t channel, const char *queue, const char *tag,
+	bool no_ack, bool exclusive)
+{
+	return consume(c, channel, queue, tag, no_ack, exclusive, amqp_empty_table);
+}
+
+int mq_consume_stream(
+	struct mq_connection *c, uint16_t channel, const char *stream, const char *tag)
+{
+	amqp_table_entry_t offset = { .key = amqp_cstring_bytes("x-stream-offset"),
+		.value = { .kind = AMQP_FIELD_KIND_UTF8,
+			.value = { .bytes = amqp_cstring_bytes("first") } } };
+	amqp_table_t arguments = { .num_entries = 1, .entries = &offset };
+
+	return consume(c, channel, stream, tag, false, false, arguments);
 }
 
 int mq_cancel(struct mq_connection *c, uint16_t channel, const char *tag)

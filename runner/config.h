@@ -106,6 +106,7 @@ struct config {
 	size_t n_queues;
 	struct exchange_config responses;
 	struct exchange_config control; /* fanout; name "": no control exchange */
+	char *cancels;                  /* stream that keeps cancels; "": none */
 	struct exchange_config
 		cancellation;      /* direct; terarium: a queue per task id; name "": none */
 	bool cancellation_durable; /* of the queue for each task */

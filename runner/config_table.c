@@ -91,6 +91,10 @@ static const struct setting config_rows[] = {
 		.meaning = "declare it; false: it is somebody else's and must exist" },
 	{ "control.durable", SETTING_BOOL, .offset = IN(control.durable), .fallback = "true",
 		.meaning = "it outlives a restart of the broker" },
+	{ "control.cancels", SETTING_TEXT, SETTING_MAY_BE_EMPTY, IN(cancels), .max = NAME_MAX_BYTES,
+		.fallback = "taskrunner.cancels",
+		.meaning = "stream queue that keeps cancels for runners that start later; empty: "
+			   "they are kept in memory alone" },
 	{ "cancellation.exchange", SETTING_TEXT, SETTING_MAY_BE_EMPTY, IN(cancellation.name),
 		.max = NAME_MAX_BYTES, .fallback = "",
 		.meaning = "direct exchange for Terarium's way to cancel, a queue for each task; "

@@ -18,8 +18,7 @@
 
 /* ---- cancelling ---- */
 
-/* "accepted", "gone", or NULL: not ours, so others may have it, or its request is still to come. */
-static const char *cancel(struct daemon *daemon, const char *id)
+const char *control_cancel(struct daemon *daemon, const char *id)
 {
 	struct task *task = engine_find(daemon->engine, id);
 	if (task) {
@@ -72,7 +71,11 @@ static void obey(
 	struct control_answer what = { .runner = daemon->config->name, .id = control->id };
 	switch (control->op) {
 	case CONTROL_CANCEL:
-		what.result = (char *)cancel(daemon, control->id);
+		what.result = (char *)control_cancel(daemon, control->id);
+		if (what.result && strcmp(what.result, "gone") == 0)
+			cancels_too_late(daemon, control->id);
+		else
+			cancels_heard(daemon, control->id);
 		if (what.result)
 			answer(daemon, delivery, control->encoding, &what);
 		break;
@@ -203,7 +206,7 @@ void control_on_cancellation(struct daemon *daemon, const char *consumer_tag)
 	struct job *job;
 	HASH_FIND(hh_cancellation, daemon->by_cancellation, &number, sizeof(number), job);
 	if (job)
-		cancel(daemon, job->id);
+		control_cancel(daemon, job->id);
 }
 
 static void forget_heard(struct daemon *daemon)

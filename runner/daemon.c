@@ -91,6 +91,7 @@ void daemon_consumer_lost(struct daemon *daemon, const char *why)
 	daemon->consumer_source = sd_event_source_unref(daemon->consumer_source);
 	daemon->consumer = mq_close(daemon->consumer);
 	lease_lost(daemon);
+	cancels_lost(daemon);
 	slots_forget(daemon);
 	control_forget(daemon);
 	intake_forget(daemon);
@@ -109,6 +110,8 @@ static void handle_delivery(struct daemon *daemon, struct mq_event *event)
 		intake_copy(daemon, event);
 	else if (event->channel == topology_control_channel(daemon->config))
 		control_on_message(daemon, &event->delivery);
+	else if (event->channel == topology_cancels_channel(daemon->config))
+		cancels_on_note(daemon, event);
 	else if (event->consumer_tag[0] == '\0')
 		control_on_asked(daemon, true);
 	else
@@ -119,6 +122,8 @@ static void handle_channel_closed(struct daemon *daemon, const struct mq_event *
 {
 	if (event->channel == topology_cancellation_channel(daemon->config))
 		control_on_closed(daemon, event->text);
+	else if (event->channel == topology_cancels_channel(daemon->config))
+		cancels_on_closed(daemon, event->code, event->text);
 	else
 		daemon_consumer_lost(daemon, event->text);
 }
@@ -133,12 +138,17 @@ static void handle_consumer_event(struct daemon *daemon, struct mq_event *event)
 		control_on_asked(daemon, false);
 		break;
 	case MQ_CONSUMER_CANCELLED:
-		if (event->channel != topology_cancellation_channel(daemon->config))
+		if (event->channel == topology_cancels_channel(daemon->config))
+			cancels_on_deleted(daemon);
+		else if (event->channel != topology_cancellation_channel(daemon->config))
 			daemon_consumer_lost(
 				daemon, "the broker cancelled a consumer: its queue is gone");
 		break;
 	case MQ_QOS_SET:
-		lease_on_pong(daemon);
+		if (event->channel == topology_cancels_channel(daemon->config))
+			cancels_on_declared(daemon);
+		else
+			lease_on_pong(daemon);
 		break;
 	case MQ_CHANNEL_CLOSED:
 		handle_channel_closed(daemon, event);
@@ -223,6 +233,7 @@ static int on_tick(sd_event_source *source, uint64_t now, void *userdata)
 		daemon_consumer_lost(daemon, err.text);
 	lease_tick(daemon);
 	suspects_tick(daemon);
+	cancels_tick(daemon);
 	if (daemon->consumer && daemon->listen_again)
 		control_listen_again(daemon);
 	pump(daemon);
@@ -259,6 +270,9 @@ static void consumer_ready(struct daemon *daemon, struct mq_connection *connecti
 		daemon_consumer_lost(daemon, "the queues could not be consumed");
 		return;
 	}
+	cancels_connected(daemon);
+	if (!daemon->consumer)
+		return;
 	/* What is parked comes home before anything new is taken. */
 	lease_connected(daemon);
 	if (daemon->consumer)
@@ -523,7 +537,7 @@ static int start(struct daemon *daemon, struct error *err)
 	daemon->topology.journal = &daemon->journal;
 	lease_init(daemon);
 	if ((r = slots_init(daemon)) < 0 || (r = add_sources(daemon)) < 0 ||
-		(r = start_engine(daemon)) < 0)
+		(r = cancels_init(daemon)) < 0 || (r = start_engine(daemon)) < 0)
 		return error_set(err, r, "the event loop cannot be set up: %s", strerror(-r));
 	set_timer(daemon->tick_source, tick_interval(daemon));
 	tell_guardian(daemon);
@@ -543,6 +557,7 @@ static void stop(struct daemon *daemon)
 {
 	daemon->publisher_source = sd_event_source_unref(daemon->publisher_source);
 	daemon->consumer_source = sd_event_source_unref(daemon->consumer_source);
+	cancels_flush(daemon);
 	lease_end(daemon);
 	if (daemon->engine && engine_count(daemon->engine) == 0)
 		free_jobs(daemon);
@@ -551,6 +566,7 @@ static void stop(struct daemon *daemon)
 	if (daemon->engine && engine_count(daemon->engine) == 0)
 		engine_free(daemon->engine);
 	signals_forget(&daemon->signals);
+	cancels_deinit(daemon);
 	sd_event_source_unref(daemon->tick_source);
 	sd_event_source_unref(daemon->reconnect_source);
 	sd_event_source_unref(daemon->deadline_source);

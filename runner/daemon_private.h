@@ -5,13 +5,15 @@
  * What the files of the daemon share: daemon.c (connections, signals, life), intake.c (a delivery
  * becomes a task), job.c (its life), slots.c (how many are taken), lease.c (long ones are parked),
  * suspects.c (what another may be running), replies.c (what happens becomes responses), control.c
- * (cancels). Nobody else includes this. Everything here belongs to the main thread.
+ * (cancels), cancels.c (those that are kept). Nobody else includes this. Everything here belongs to
+ * the main thread.
  */
 
 #include <uthash.h>
 
 #include "mq/publisher.h"
 #include "runner/answers.h"
+#include "runner/cancels.h"
 #include "runner/custody.h"
 #include "runner/daemon.h"
 #include "runner/engine.h"
@@ -145,6 +147,7 @@ struct daemon {
 	struct memory cancelled;    /* cancels that came before their request */
 	struct memory finished;     /* ids, and prints, of requests whose final response is safe */
 	struct answers answers;     /* some of these responses */
+	struct cancels cancels;     /* what the stream of them says */
 	struct memory acknowledged; /* of those, what the broker was told on this connection */
 
 	struct job *asked; /* terarium: in the order in which their queues were asked */
@@ -271,6 +274,9 @@ void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event);
 int replies_send(struct daemon *daemon, struct mq_message *message, uint64_t token);
 
 /* control.c */
+/* "accepted", "gone", or NULL: not ours, so others may have it, or its request is still to come,
+ * and it is remembered for that. */
+const char *control_cancel(struct daemon *daemon, const char *id);
 void control_on_message(struct daemon *daemon, struct mq_delivery *delivery);
 /* Terarium: asks the task's own queue whether it was cancelled already; intake_submit follows when
  * it was not. */

@@ -200,7 +200,7 @@ void intake_submit(struct job *job)
 		job_give_back(job);
 		return;
 	}
-	if (queue->running >= daemon->config->queues[job->queue].slots) {
+	if (queue->running >= daemon->config->queues[job->queue].slots || !cancels_allow(daemon)) {
 		job->phase = JOB_READY;
 		DL_APPEND2(queue->ready, job, prev_waiting, next_waiting);
 		return;
@@ -218,6 +218,8 @@ void intake_submit(struct job *job)
 void intake_next(struct daemon *daemon, size_t index)
 {
 	struct queue *queue = &daemon->queues[index];
+	if (!cancels_allow(daemon))
+		return;
 	for (struct job *job = queue->ready, *next;
 		job && queue->running < daemon->config->queues[index].slots; job = next) {
 		next = job->next_waiting;

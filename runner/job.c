@@ -157,6 +157,8 @@ void job_acknowledge(struct job *job)
 	crash_point("S8b");
 	if (settle(job, false) && job->id)
 		memory_add(&job->daemon->acknowledged, job->id);
+	if (job->id)
+		cancels_over(job->daemon, job->id);
 	crash_point("S9");
 	job_free(job);
 	crash_point("S10");

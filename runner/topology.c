@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 /* On the publisher's connection 1 and 2 are left to us: the server closes the channel of a
@@ -15,6 +16,13 @@
 /* Of a hold queue whose runner died for ever. Much longer than any lease: what is still in it then
  * would be dropped. */
 #define HOLD_EXPIRES_MS (24 * 3600 * (int64_t)1000)
+
+/* A note takes about 300 bytes, so that is as many as a runner remembers (cancels.c). A stream
+ * drops a segment at a time. */
+#define CANCELS_MAX_AGE       "1D"
+#define CANCELS_BYTES_MAX     (32 * (int64_t)1024 * 1024)
+#define CANCELS_SEGMENT_BYTES (1024 * (int64_t)1024)
+#define CANCELS_PAUSE_US      (60 * (uint64_t)1000000)
 
 uint16_t topology_queue_channel(const struct config *config, size_t queue)
 {
@@ -35,6 +43,11 @@ uint16_t topology_cancellation_channel(const struct config *config)
 uint16_t topology_hold_channel(const struct config *config)
 {
 	return (uint16_t)(config->n_queues + 3);
+}
+
+uint16_t topology_cancels_channel(const struct config *config)
+{
+	return (uint16_t)(config->n_queues + 4);
 }
 
 void topology_hold_queue(
@@ -203,6 +216,88 @@ static int prepare_holds(struct mq_connection *c, struct topology *topology, str
 	return r;
 }
 
+/* ---- the stream of cancels ---- */
+
+struct mq_queue topology_cancels_queue(const struct config *config)
+{
+	return (struct mq_queue){
+		.name = config->cancels,
+		.durable = true,
+		.type = "stream",
+		.max_age = CANCELS_MAX_AGE,
+		.max_bytes = CANCELS_BYTES_MAX,
+		.segment_bytes = CANCELS_SEGMENT_BYTES,
+	};
+}
+
+void topology_cancels_on(struct topology *topology)
+{
+	topology->cancels_problem[0] = '\0';
+}
+
+void topology_cancels_off(struct topology *topology, const char *why)
+{
+	char problem[sizeof(topology->cancels_problem)];
+	snprintf(problem, sizeof(problem), "%s", why);
+	if (strcmp(problem, topology->cancels_problem) == 0)
+		return;
+	snprintf(topology->cancels_problem, sizeof(problem), "%s", problem);
+	log_error("cancels.off", LOG_S("queue", topology->config->cancels),
+		LOG_S("reason", problem),
+		LOG_S("proceeding", "cancels that come before their request are remembered only by "
+				    "the runners that are up"));
+}
+
+void topology_cancels_pause(struct topology *topology, const char *why)
+{
+	topology->cancels_pause_us = clock_now_us() + CANCELS_PAUSE_US;
+	topology_cancels_off(topology, why);
+}
+
+/* Streams came with 3.9. */
+static bool has_streams(const struct mq_connection *c)
+{
+	const unsigned *v = mq_server(c)->version;
+	return v[0] > 3 || (v[0] == 3 && v[1] >= 9);
+}
+
+/* Without it the runner works on. */
+static int prepare_cancels(struct mq_connection *c, struct topology *topology, struct error *err)
+{
+	const struct config *config = topology->config;
+	const struct mq_queue queue = topology_cancels_queue(config);
+	uint16_t channel = topology_cancels_channel(config);
+	topology->has_cancels = topology->has_cancels_channel = false;
+	topology->cancels_are_away = false;
+	if (!config->control.name[0] || !config->cancels[0])
+		return 0;
+	if (!has_streams(c)) {
+		topology_cancels_off(
+			topology, "the server has no streams (RabbitMQ has them from 3.9 on)");
+		return 0;
+	}
+	int r = mq_channel_open(c, channel, err);
+	if (r < 0)
+		return r;
+	topology->has_cancels_channel = true;
+	if (clock_now_us() < topology->cancels_pause_us)
+		return 0;
+	r = mq_declare_queue(c, channel, &queue, NULL, NULL, err);
+	if (r == -EACCES || r == -EEXIST || r == -ENOENT) {
+		topology->cancels_are_away = r == -ENOENT;
+		topology_cancels_off(topology, err->text);
+		*err = (struct error){ 0 };
+		return 0;
+	}
+	if (r == 0)
+		r = mq_qos(c, channel, TOPOLOGY_CANCELS_PREFETCH, err);
+	/* A server that fails over it must not cost us the next connection, too. */
+	if (r < 0)
+		topology_cancels_pause(topology, err->text);
+	topology->has_cancels = r == 0;
+	return r;
+}
+
 int topology_prepare_consumer(struct mq_connection *c, void *userdata, struct error *err)
 {
 	struct topology *topology = userdata;
@@ -216,5 +311,7 @@ int topology_prepare_consumer(struct mq_connection *c, void *userdata, struct er
 		r = mq_channel_open(c, topology_cancellation_channel(config), err);
 	if (r == 0)
 		r = prepare_holds(c, topology, err);
+	if (r == 0)
+		r = prepare_cancels(c, topology, err);
 	return r;
 }

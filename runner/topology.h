@@ -13,6 +13,8 @@
 
 /* Room for the name of a queue. */
 #define TOPOLOGY_NAME_MAX 256
+/* Notes of cancels that may be unacknowledged. */
+#define TOPOLOGY_CANCELS_PREFETCH 2000
 /* Deliveries from hold queues that may be unacknowledged; "no limit" would mean 2000 to a quorum
  * queue. */
 #define TOPOLOGY_HOLD_MAX 65535
@@ -26,6 +28,11 @@ struct topology {
 	struct journal *journal;
 	/* Ours are declared and can be consumed; false: leases are off, or not permitted. */
 	bool has_hold_queues;
+	/* The stream of cancels is there; or it may be asked for again on its channel. */
+	bool has_cancels, has_cancels_channel;
+	bool cancels_are_away;     /* it is there, but its node is not up */
+	uint64_t cancels_pause_us; /* not to be asked for before; clock_now_us */
+	char cancels_problem[256]; /* why it is off, as it was logged; "": it is on */
 	/* Of this runner, exclusive, named by the server; "" without a control exchange. Written
 	 * before the connection is handed to the main thread, which alone reads it. */
 	char control_queue[TOPOLOGY_NAME_MAX];
@@ -37,12 +44,21 @@ uint16_t topology_queue_channel(const struct config *config, size_t queue);
 uint16_t topology_control_channel(const struct config *config);
 uint16_t topology_cancellation_channel(const struct config *config);
 uint16_t topology_hold_channel(const struct config *config);
+uint16_t topology_cancels_channel(const struct config *config);
 
 /* The hold queue of @instance for requests of the @queue-th queue. */
 void topology_hold_queue(
 	const struct config *config, const char *instance, size_t queue, char *ret, size_t size);
 /* Whether it can be the name of one. */
 bool topology_is_hold_queue(const char *name);
+
+/* The stream of cancels, as it is declared. */
+struct mq_queue topology_cancels_queue(const struct config *config);
+/* It is not to be had, or not to be asked for during the next minute; said once for each reason
+ * until it was on again. By the thread that has the connection. */
+void topology_cancels_off(struct topology *topology, const char *why);
+void topology_cancels_pause(struct topology *topology, const char *why);
+void topology_cancels_on(struct topology *topology);
 
 /* For mq_publisher_options; @userdata is a struct topology. */
 int topology_prepare_publisher(struct mq_connection *c, void *userdata, struct error *err);

@@ -8,7 +8,10 @@
  * alarm. Any thread, one at a time.
  */
 
+#include <stdint.h>
+
 #include "common/error.h"
+#include "wire/fields.h"
 #include "wire/wire.h"
 
 enum control_op {
@@ -37,13 +40,10 @@ int control_decode(
 	struct slice body, const char *content_type, struct control *ret, struct error *err);
 int control_encode(const struct control *control, struct buf *ret);
 
-/* The same by headers. @get gives the text of a header, or NULL. */
-typedef const char *(*control_get_fn)(const char *header, void *userdata);
+/* The same in headers. */
 int control_decode_headers(
-	control_get_fn get, void *userdata, struct control *ret, struct error *err);
-/* @put: 0 or a negative errno, which is given on. */
-typedef int (*control_put_fn)(const char *header, const char *text, void *userdata);
-int control_encode_headers(const struct control *control, control_put_fn put, void *userdata);
+	fields_get_fn get, void *userdata, struct control *ret, struct error *err);
+int control_encode_headers(const struct control *control, fields_put_fn put, void *userdata);
 void control_deinit(struct control *control);
 
 /* What the owner of the task answers: {"id": …, "result": "accepted" | "gone", "runner": name}, or
@@ -62,7 +62,7 @@ int control_answer_encode(
 int control_answer_decode(
 	struct slice body, const char *content_type, struct control_answer *ret, struct error *err);
 int control_answer_encode_headers(
-	const struct control_answer *answer, control_put_fn put, void *userdata);
+	const struct control_answer *answer, fields_put_fn put, void *userdata);
 int control_answer_decode_headers(
-	control_get_fn get, void *userdata, struct control_answer *ret, struct error *err);
+	fields_get_fn get, void *userdata, struct control_answer *ret, struct error *err);
 void control_answer_deinit(struct control_answer *answer);

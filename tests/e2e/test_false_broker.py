@@ -548,6 +548,12 @@ def test_connecting(taskctl, behave, told):
 
 # A runner
 
+def plain_config(false, names, tmp_path):
+    config = base_config(false, names, tmp_path / "run")
+    config["control"]["cancels"] = ""
+    return config
+
+
 class NoClient:
     """In place of a requester: there is no broker to look into."""
     ids = ()
@@ -578,7 +584,7 @@ def test_runner_connects_again_and_again(names, tmp_path, start_runner):
                 good.append(session)
         session.serve()
     with FalseBroker(behave) as false:
-        config = base_config(false, names, tmp_path / "run")
+        config = plain_config(false, names, tmp_path)
         runner = start_runner(false, NoClient, config, ready=False)
         wait_until(lambda: good, lambda: "it connects again; log:\n" + runner.log)
         assert runner.log.count("broker.consumer-lost") == 3
@@ -628,7 +634,7 @@ def test_runner_publishes_until_it_is_confirmed(names, tmp_path, start_runner, m
             else:
                 session.method(session.channel, spec.Basic.Ack(number, False))
     with FalseBroker(behave) as false:
-        config = base_config(false, names, tmp_path / "run")
+        config = plain_config(false, names, tmp_path)
         runner = start_runner(false, NoClient, config, ready=False)
         wait_until(lambda: acked, lambda: "an acknowledgement; log:\n" + runner.log)
         runner.signal(signal.SIGTERM)
@@ -636,6 +642,70 @@ def test_runner_publishes_until_it_is_confirmed(names, tmp_path, start_runner, m
     assert acked == [2]
     first, second = published
     assert first[1] == second[1] and first[0].message_id == second[0].message_id
+
+
+# A runner that reads the stream of cancels
+
+INTERNAL_ERROR = spec.Connection.Close(541, "INTERNAL_ERROR", 0, 0)
+
+
+def dies_of_the_declaration(session, method):
+    if isinstance(method, spec.Queue.Declare):
+        session.method(0, INTERNAL_ERROR)
+
+
+def dies_of_reading(session, method):
+    if isinstance(method, spec.Queue.Declare):
+        session.method(session.stream, spec.Queue.DeclareOk(method.queue, 0, 0))
+    elif isinstance(method, spec.Basic.Consume):
+        session.method(0, INTERNAL_ERROR)
+    else:
+        session.method(session.stream, spec.Basic.QosOk())
+
+
+def says_nothing(session, method):
+    pass
+
+
+@pytest.mark.parametrize("misbehave, times",
+                         [(dies_of_the_declaration, 1), (dies_of_reading, 2), (says_nothing, 1)])
+def test_stream_that_is_broken(names, tmp_path, start_runner, misbehave, times):
+    """It costs a connection or two, and no task: the runner goes on without."""
+    met, acked = [], []
+
+    def behave(session, _):
+        session.greet()
+        session.expect_first(spec.Connection.Open)
+        while True:
+            got = session.receive()
+            method = getattr(got, "method", None)
+            is_stream = getattr(method, "queue", None) == names.cancels
+            if is_stream:
+                session.stream = got.channel_number
+            if got.channel_number == getattr(session, "stream", None):
+                met.append(method)
+                misbehave(session, method)
+            elif isinstance(method, spec.Basic.Publish):
+                session.published[got.channel_number] = session.published.get(
+                    got.channel_number, 0) + 1
+                session.method(got.channel_number,
+                               spec.Basic.Ack(session.published[got.channel_number], False))
+            elif isinstance(method, spec.Basic.Ack):
+                acked.append(method)
+            else:
+                session.answer(got)
+            if isinstance(method, spec.Basic.Consume) and got.channel_number == 1:
+                session.deliver(b'{"id":"one","script":"no-such-program"}', 1, reply_to="me")
+    with FalseBroker(behave) as false:
+        config = base_config(false, names, tmp_path / "run")
+        config["broker"]["connect_timeout"] = "2s"
+        runner = start_runner(false, NoClient, config, ready=False)
+        wait_until(lambda: acked, lambda: "an acknowledgement; log:\n" + runner.log)
+        assert runner.log.count(" cancels.off ") == 1
+        declared = [m for m in met if isinstance(m, spec.Queue.Declare)]
+        assert len(declared) == times
+        runner.signal(signal.SIGTERM)
+        assert runner.wait_end() == 0
 
 
 # A runner that asks for cancels in the ancestor's way
@@ -647,7 +717,7 @@ REQUEST = json.dumps({"id": "one", "script": "ok"}).encode()
 def asking(names, tmp_path, start_runner):
     """asking(false): a runner that looks into a queue for each task."""
     def start(false):
-        config = base_config(false, names, tmp_path / "run")
+        config = plain_config(false, names, tmp_path)
         config["cancellation"] = {"exchange": names.cancellation}
         config["programs"]["ok"] = act(["output", "ok"])
         return start_runner(false, NoClient, config, ready=False)

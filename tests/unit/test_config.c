@@ -54,6 +54,7 @@ static void test_defaults(void **state)
 	assert_string_equal(c.control.name, "taskrunner.control");
 	assert_string_equal(c.control.type, "fanout");
 	assert_true(c.control.declare && c.control.durable);
+	assert_string_equal(c.cancels, "taskrunner.cancels");
 	assert_string_equal(c.cancellation.name, "");
 	assert_string_equal(c.cancellation.type, "direct");
 	assert_false(c.cancellation.declare); /* there is nothing to declare */
@@ -126,6 +127,7 @@ static const struct sample {
 	{ "control.exchange", "c" },
 	{ "control.declare", "0" },
 	{ "control.durable", "No" },
+	{ "control.cancels", "cc" },
 	{ "cancellation.exchange", "x" },
 	{ "cancellation.declare", "false" },
 	{ "cancellation.durable", "false" },
@@ -242,6 +244,7 @@ static void check_samples(const struct config *c, int round)
 	assert_string_equal(c->responses.type, "topic");
 	assert_false(c->responses.declare || c->responses.durable);
 	assert_string_equal(c->control.name, "c");
+	assert_string_equal(c->cancels, "cc");
 	assert_false(c->control.declare || c->control.durable);
 	assert_string_equal(c->cancellation.name, "x");
 	assert_false(c->cancellation.declare || c->cancellation.durable);

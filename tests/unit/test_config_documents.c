@@ -188,6 +188,7 @@ static void test_printed_reference(void **state)
 	assert_memory_equal(&given.limits, &none.limits, sizeof(given.limits));
 	assert_string_equal(given.responses.name, none.responses.name);
 	assert_string_equal(given.control.name, none.control.name);
+	assert_string_equal(given.cancels, none.cancels);
 	assert_string_equal(given.cancellation.name, none.cancellation.name);
 	assert_string_equal(given.dead_letter_queue, none.dead_letter_queue);
 	assert_string_equal(given.broker.addresses[0], none.broker.addresses[0]);
@@ -226,6 +227,7 @@ static void test_terarium_with_little(void **state)
 	assert_true(c.cancellation.declare);
 	assert_false(c.cancellation.durable || c.cancellation_durable);
 	assert_string_equal(c.control.name, "taskrunner.control");
+	assert_string_equal(c.cancels, "");
 	assert_string_equal(c.dead_letter_queue, "");
 	assert_true(c.catalogue.search_path);
 	assert_int_equal(c.catalogue.pipe_arguments, PIPE_ARGUMENTS_UNDERSCORES);

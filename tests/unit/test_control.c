@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "wire/control.h"
+#include "wire/note.h"
 
 #define BYTES(literal) ((struct slice){ literal, sizeof(literal) - 1 })
 #define N(table)       (sizeof(table) / sizeof(*(table)))
@@ -281,6 +282,40 @@ static void test_answer_faults(void **state)
 	buf_deinit(&body);
 }
 
+static void test_notes(void **state)
+{
+	static const char *const wrong[] = { "", "{", "[]", "{}", "\xff",
+		"{\"op\":\"cancel\",\"id\":\"x\"}", "{\"op\":\"cancel\",\"id\":\"x\",\"time\":5}",
+		"{\"op\":\"cancel\",\"id\":\"x\",\"time\":\"-5\"}",
+		"{\"op\":\"cancel\",\"id\":\"x\",\"time\":\"5s\"}",
+		"{\"op\":\"cancel\",\"id\":\"x\",\"time\":\"9223372036854775808\"}",
+		"{\"op\":\"cancel\",\"id\":\"..\",\"time\":\"5\"}",
+		"{\"op\":\"cancel\",\"time\":\"5\"}", "{\"id\":\"x\",\"time\":\"5\"}",
+		"{\"op\":\"who-has\",\"id\":\"x\",\"time\":\"5\"}",
+		"{\"op\":\"mark\",\"id\":\"x\",\"time\":\"5\"}" };
+	struct note note = { .op = NOTE_OVER, .id = "a", .time_ms = 17, .instance = "00" };
+	struct note back = { 0 };
+	struct buf body = { 0 };
+
+	(void)state;
+	assert_int_equal(note_encode(&note, &body), 0);
+	assert_true(slice_equal(buf_slice(&body), "{\"op\":\"over\",\"id\":\"a\",\"time\":\"17\","
+						  "\"instance\":\"00\"}"));
+	assert_int_equal(note_decode(buf_slice(&body), &back, NULL), 0);
+	assert_int_equal(back.op, NOTE_OVER);
+	assert_string_equal(back.id, "a");
+	assert_int_equal(back.time_ms, 17);
+	assert_string_equal(back.instance, "00");
+	note_deinit(&back);
+	buf_deinit(&body);
+	for (size_t i = 0; i < N(wrong); i++) {
+		struct error err = { 0 };
+		assert_int_equal(note_decode(slice_of(wrong[i]), &back, &err), -EINVAL);
+		assert_true(err.text[0]);
+		note_deinit(&back);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_answer_faults),
+		cmocka_unit_test(test_notes),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

@@ -20,6 +20,7 @@
 #include "common/tail.h"
 #include "common/text.h"
 #include "wire/control.h"
+#include "wire/note.h"
 #include "wire/progress.h"
 #include "wire/request.h"
 #include "wire/response.h"
@@ -188,6 +189,7 @@ static int use_control(enum wire_encoding encoding)
 {
 	struct control control = { .encoding = encoding, .id = "x" }, back = { 0 };
 	struct control_answer answer = { .id = "x", .result = "gone", .runner = "r" }, said = { 0 };
+	struct note note = { .id = "x", .instance = "i" }, noted = { 0 };
 	struct buf body = { 0 };
 	int r = control_encode(&control, &body);
 
@@ -199,6 +201,12 @@ static int use_control(enum wire_encoding encoding)
 		r = control_answer_encode(encoding, &answer, &body);
 	if (r == 0)
 		r = control_answer_decode(buf_slice(&body), NULL, &said, NULL);
+	buf_clear(&body);
+	if (r == 0)
+		r = note_encode(&note, &body);
+	if (r == 0)
+		r = note_decode(buf_slice(&body), &noted, NULL);
+	note_deinit(&noted);
 	control_deinit(&back);
 	control_answer_deinit(&said);
 	buf_deinit(&body);

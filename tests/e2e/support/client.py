@@ -3,6 +3,7 @@
 
 import base64
 import collections
+import contextlib
 import json
 import time
 import uuid
@@ -24,6 +25,7 @@ class Names:
         self.queue = "requests-" + self.unique
         self.responses = "responses-" + self.unique
         self.control = "control-" + self.unique
+        self.cancels = "cancels-" + self.unique
         self.dead_letters = "dead-letters-" + self.unique
         self.cancellation = "terarium-cancellation-" + self.unique
         self.key = "requester-" + self.unique
@@ -80,6 +82,9 @@ class Client:
         self.connection.close()
 
     def _delete(self):
+        with contextlib.suppress(pika.exceptions.ChannelClosedByBroker):
+            # Not up for some seconds after a restart; then it goes with the broker.
+            self.connection.channel().queue_delete(self.names.cancels)
         for queue in (self.names.queue, self.names.dead_letters, self.response_queue):
             self.channel.queue_delete(queue)
         for exchange in (self.names.responses, self.names.control):

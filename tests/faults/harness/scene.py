@@ -144,10 +144,11 @@ class Scene:
         delay, so it looks again before it complains."""
         broker = beds[0].broker
         owner = {queue: bed for bed in beds for queue in bed.queues()}
+        streams = {bed.names.cancels for bed in beds}  # what was read stays there
         end = time.monotonic() + 15
         while True:
             left = {queue: held for queue, held in list_queues(broker).items()
-                    if queue not in self.known_queues[broker]
+                    if queue not in self.known_queues[broker] and queue not in streams
                     and (any(held) or queue not in owner)}
             if not left or time.monotonic() > end:
                 break
