@@ -88,6 +88,9 @@ static void obey(
 	case CONTROL_BACK:
 		suspects_on_back(daemon, control);
 		break;
+	case CONTROL_FREE:
+		suspects_on_free(daemon, control);
+		break;
 	}
 }
 

@@ -9,27 +9,47 @@ static uint64_t term_of(unsigned number, uint64_t since_us, const struct custody
 	return number == 0 ? 0 : since_us + rules->lease_us - rules->margin_us;
 }
 
-static void note_old(struct custody *c, uint64_t term_us)
-{
-	if (!c->has_old || term_us < c->old_term_us)
-		c->old_term_us = term_us;
-	c->has_old = true;
-	c->old_round = 0;
-}
-
 static void know_less(struct custody *c)
 {
 	c->knows_all = false;
 	c->has_old = false;
 }
 
-/* A hold queue keeps its order, also of what comes back to it. So an older copy that has not come
- * before this one was acknowledged; unless its time was over, and it went to the request queue. */
-static void settle_older(struct custody *c, uint64_t now)
+static bool has_lost(const struct custody *c)
 {
-	if (!c->has_old || c->old_round)
+	return c->has_old && !c->old_round;
+}
+
+static void note_old(struct custody *c, uint64_t term_us)
+{
+	/* Of two it could not be told which one comes back. */
+	if (has_lost(c))
+		know_less(c);
+	if (!c->has_old || term_us < c->old_term_us)
+		c->old_term_us = term_us;
+	c->has_old = true;
+	c->old_is_acked = false;
+	c->old_round = 0;
+}
+
+/* The one that was lost is here: its term; 0 for one that has risen from the dead. */
+static uint64_t take_lost(struct custody *c)
+{
+	if (!has_lost(c))
+		return 0;
+	c->has_old = false;
+	return c->old_term_us;
+}
+
+/* A hold queue keeps its order, also of what comes back to it. So an older copy that was
+ * acknowledged and has not come before this one is gone; unless its time may have been over, by the
+ * broker's clock, and it went to the request queue. One that was not acknowledged may hang on a
+ * connection of which the broker does not know yet that it is dead. */
+static void settle_older(struct custody *c, const struct custody_rules *rules, uint64_t now)
+{
+	if (!has_lost(c) || !c->old_is_acked)
 		return;
-	if (now < c->old_term_us)
+	if (now + rules->suspect_us < c->old_term_us)
 		c->has_old = false;
 	else
 		know_less(c);
@@ -89,15 +109,12 @@ void custody_confirmed(struct custody *c, unsigned number)
 		c->confirmed = true;
 }
 
-bool custody_turn(
-	struct custody *c, const struct custody_rules *rules, uint64_t now, struct holding *ret)
+bool custody_turn(struct custody *c, const struct custody_rules *rules, struct holding *ret)
 {
 	if (!c->sent_number || !c->confirmed || !c->arrived.connection)
 		return false;
 	*ret = c->is_live ? c->held : nothing;
 	note_old(c, term_of(c->number, c->since_us, rules));
-	if (!c->is_live)
-		settle_older(c, now);
 	c->is_live = true;
 	c->held = c->arrived;
 	c->number = c->sent_number;
@@ -158,15 +175,13 @@ static struct holding copy_again(struct custody *c, const struct custody_rules *
 	struct holding older = c->is_live ? c->held : nothing;
 	bool is_held = number == c->number;
 	if (number < c->number || (is_held && c->is_live)) {
-		/* An older one is among those that are noted, or risen from the dead. */
-		uint64_t older_term = c->has_old ? c->old_term_us : 0;
-		note_old(c, is_held ? term_of(number, c->since_us, rules) : older_term);
+		note_old(c, is_held ? term_of(number, c->since_us, rules) : take_lost(c));
 		return delivery;
 	}
+	if (!c->is_live)
+		settle_older(c, rules, now);
 	if (!is_held)
 		note_old(c, term_of(c->number, c->since_us, rules));
-	if (!c->is_live)
-		settle_older(c, now);
 	take(c, delivery, number, is_held ? c->since_us : sent_us, now);
 	return older;
 }
@@ -194,8 +209,10 @@ void custody_again(struct custody *c, const struct custody_rules *rules, struct 
 
 void custody_acknowledged(struct custody *c, uint64_t round)
 {
-	if (c->has_old)
-		c->old_round = round;
+	if (!c->has_old)
+		return;
+	c->old_round = round;
+	c->old_is_acked = true;
 }
 
 void custody_proved(struct custody *c, uint64_t round, uint64_t sent_us, bool is_proof)
@@ -206,6 +223,14 @@ void custody_proved(struct custody *c, uint64_t round, uint64_t sent_us, bool is
 		c->proof_us = sent_us;
 	if (c->has_old && c->old_round && round >= c->old_round)
 		c->has_old = false;
+	/* A lost one that has not come back is in the request queue by now. */
+	if (has_lost(c) && sent_us > c->old_term_us)
+		know_less(c);
+}
+
+bool custody_is_alone(const struct custody *c)
+{
+	return c->is_live && c->knows_all && !c->has_old && !c->sent_number;
 }
 
 void custody_answered(struct custody *c)

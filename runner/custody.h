@@ -31,8 +31,8 @@ struct custody_rules {
 	uint64_t lease_us;   /* the hold queue's x-message-ttl */
 	uint64_t margin_us;  /* of the lease, kept for killing */
 	uint64_t fence_us;   /* after the last proof that the broker hears us */
-	uint64_t suspect_us; /* how long others wait before they start what may run here; for
-				suspects.c */
+	uint64_t suspect_us; /* how long others wait before they start what may run here; and how
+				far the broker's clock may jump */
 };
 
 /* connection 0: none. Good as long as its connection lives. */
@@ -58,6 +58,7 @@ struct custody {
 	struct holding arrived;
 
 	bool has_old;         /* something acknowledged, or lost, may come back */
+	bool old_is_acked;    /* all of it was acknowledged, so that nothing holds it */
 	uint64_t old_term_us; /* the earliest that it may be delivered to another; 0: any time */
 	uint64_t old_round;   /* retired by the answer to this round of pings; 0: not by that */
 };
@@ -79,11 +80,12 @@ void custody_not_sent(struct custody *c, uint64_t again_us);
 void custody_confirmed(struct custody *c, unsigned number);
 /* Confirmed and here: the copy becomes the holding. @ret is the older holding, to be acknowledged
  * if @ret->connection is not 0. False: not yet. */
-bool custody_turn(
-	struct custody *c, const struct custody_rules *rules, uint64_t now, struct holding *ret);
+bool custody_turn(struct custody *c, const struct custody_rules *rules, struct holding *ret);
 
 /* ---- what comes ---- */
 
+/* No copy exists but the one that is held. */
+bool custody_is_alone(const struct custody *c);
 /* The same request once more: copy @number of ours from the hold queue, or, 0, from the request
  * queue or handed back by another. Gives in @ret what is to be acknowledged (connection 0:
  * nothing), which may be the delivery itself. @sent_us: when it was sent at the earliest. */

@@ -148,7 +148,7 @@ static void handle_consumer_event(struct daemon *daemon, struct mq_event *event)
 		if (event->channel == topology_cancels_channel(daemon->config))
 			cancels_on_declared(daemon);
 		else
-			lease_on_pong(daemon);
+			pings_on_answer(daemon, event->channel);
 		break;
 	case MQ_CHANNEL_CLOSED:
 		handle_channel_closed(daemon, event);
@@ -524,6 +524,7 @@ static int start(struct daemon *daemon, struct error *err)
 {
 	memory_init(&daemon->cancelled, CANCELLED_MAX, CANCELLED_AGE_US);
 	memory_init(&daemon->finished, FINISHED_MAX, FINISHED_AGE_US);
+	memory_init(&daemon->freed, FINISHED_MAX, FINISHED_AGE_US);
 	answers_init(&daemon->answers, ANSWERS_BYTES, FINISHED_AGE_US);
 	forget_acknowledged(daemon);
 	daemon->catalogue = catalogue_new(&daemon->config->catalogue);
@@ -576,6 +577,7 @@ static void stop(struct daemon *daemon)
 	catalogue_unref(daemon->catalogue);
 	memory_deinit(&daemon->cancelled);
 	memory_deinit(&daemon->finished);
+	memory_deinit(&daemon->freed);
 	answers_deinit(&daemon->answers);
 	memory_deinit(&daemon->acknowledged);
 	slots_deinit(daemon);

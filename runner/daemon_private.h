@@ -43,7 +43,15 @@ enum job_phase {
 };
 
 /* What a message is to its job; the publisher gives it back with the token. */
-enum purpose { FOR_FINAL, FOR_PARKING, FOR_RENEWAL, FOR_QUESTION, FOR_ANSWER, FOR_LEAVING };
+enum purpose {
+	FOR_FINAL,
+	FOR_PARKING,
+	FOR_RENEWAL,
+	FOR_QUESTION,
+	FOR_ANSWER,
+	FOR_LEAVING,
+	FOR_FREEING
+};
 
 /* A consumer with a prefetch of one: room for one task. */
 struct slot {
@@ -59,13 +67,17 @@ struct queue {
 };
 
 /* Pings on all channels that bring requests: when all were answered, the broker had heard us when
- * they were sent, and taken all that we had sent by then. */
+ * they were sent, and taken all that we had sent by then. That of the hold queues is for itself:
+ * such a queue may hang, and nothing else. */
 struct pings {
 	uint64_t round; /* number of the last one sent */
 	uint64_t sent_us;
-	unsigned missing;  /* answers */
+	unsigned missing;  /* answers, but for that of the hold queues */
 	bool wanted;       /* something was acknowledged since: as soon as these are answered */
 	uint64_t proof_us; /* when the last answered round was sent */
+	uint64_t answered; /* its number */
+	uint64_t hold_round, hold_sent_us, hold_answered;
+	bool hold_heard; /* the hold queues have answered on this connection */
 };
 
 /* One accepted delivery, from its arrival until it is acknowledged or given back. */
@@ -84,9 +96,12 @@ struct job {
 	struct mq_message
 		answer; /* the final response, if it is worth being kept; else no exchange */
 	struct job *prev_waiting, *next_waiting; /* in suspects, or in the queue's ready list */
-	uint64_t asked_us;    /* suspect: since when the others have the question; 0: not yet */
-	unsigned asking;      /* questions that are not confirmed yet */
-	unsigned owed;        /* words about it to other runners that are not confirmed yet */
+	uint64_t asked_us; /* suspect: since when the others have the question; 0: not yet */
+	unsigned asking;   /* questions that are not confirmed yet */
+	uint64_t question; /* number of the last one */
+	uint64_t given_by; /* suspect: the instance that gave it back, and may say that it is free;
+			      or 0 */
+	unsigned owed;     /* words about it to other runners that are not confirmed yet */
 	uint64_t answered_us; /* when we first said that it is ours, since its delivery was lost */
 
 	/* Where responses go; exchange NULL: nobody asked for any. */
@@ -97,12 +112,14 @@ struct job {
 	unsigned attempt;               /* from 1 */
 	unsigned crashes;               /* earlier runs that ended with their runner */
 	bool is_listed;                 /* in daemon.jobs_by_id */
-	bool is_clean;         /* suspect: nobody runs it; the others are told, not asked */
-	bool is_begun;         /* this run counts in copies that are made */
-	unsigned begun_number; /* the first of them that says so; 0: none yet */
-	bool has_place;        /* it counts in its queue's running */
-	bool is_fenced;        /* it may be another's by now: killed, and not answered */
-	bool is_left;          /* its cancellation queue is no concern any more */
+	bool is_begun;                  /* this run counts in copies that are made */
+	unsigned begun_number;          /* the first of them that says so; 0: none yet */
+	bool kept_silent;               /* was asked while it held nothing, with ack: hold */
+	bool is_freed;                  /* given back with nothing left elsewhere … */
+	uint64_t freed_round;           /* … which is sure when these pings are answered; or 0 */
+	bool has_place;                 /* it counts in its queue's running */
+	bool is_fenced;                 /* it may be another's by now: killed, and not answered */
+	bool is_left;                   /* its cancellation queue is no concern any more */
 	bool dead_lettered;
 	bool is_repeated; /* it was answered before, and the same is sent again */
 	unsigned shrunk;  /* how often its final response was made smaller */
@@ -147,6 +164,7 @@ struct daemon {
 	struct memory cancelled;    /* cancels that came before their request */
 	struct memory finished;     /* ids, and prints, of requests whose final response is safe */
 	struct answers answers;     /* some of these responses */
+	struct memory freed;        /* ids that were given back, by instances that said so */
 	struct cancels cancels;     /* what the stream of them says */
 	struct memory acknowledged; /* of those, what the broker was told on this connection */
 
@@ -179,6 +197,8 @@ void job_on_sent(uint64_t token); /* the publisher's thread */
 #else
 #define job_on_sent NULL
 #endif
+/* Acknowledges what it holds. False: the connection is gone; nothing is to be done. */
+bool job_settle(struct job *job);
 /* Each of these frees it: the request is answered; */
 void job_acknowledge(struct job *job);
 /* it is somebody else's now; */
@@ -233,15 +253,33 @@ void lease_renew_now(struct job *job);
 /* The request of a job that is here has come once more. */
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue);
 void lease_on_done(struct job *job, const struct mq_publisher_event *event);
-void lease_on_pong(struct daemon *daemon);
+void lease_on_pong(struct daemon *daemon, uint16_t channel);
+/* Requests can be parked. */
+bool lease_is_possible(const struct daemon *daemon);
 /* As soon as the round that is under way is over. */
 void lease_ping_soon(struct daemon *daemon);
-/* Sends the request to @queue and lets go of it when it is safe there. 0 or a negative errno. */
-int lease_hand_over(struct job *job, const char *queue, bool clean);
+/* Sends the request to @queue and lets go of it when it is safe there. 0 or a negative errno.
+ * @may_be_freed: it does not run here, and whoever gets it may start it at once if it is nowhere
+ * else. */
+int lease_hand_over(struct job *job, const char *queue, bool may_be_freed);
+/* It is safe there. */
+void lease_handed_over(struct job *job);
+/* Acknowledgements up to this round of pings were taken. */
+void lease_tell_freed(struct daemon *daemon, uint64_t round);
+
+/* pings.c */
+void pings_begin(struct daemon *daemon); /* connected, and all consumed */
+void pings_tick(struct daemon *daemon);
+void pings_on_answer(struct daemon *daemon, uint16_t channel);
+void pings_lost(struct daemon *daemon);
+/* As soon as the round that is under way is over. */
+void pings_soon(struct daemon *daemon);
 
 /* suspects.c */
-/* @is_clean: who had it said that it does not run there any more. */
-void suspects_begin(struct job *job, bool is_clean);
+/* @given_by: the instance that gave it back in good order, or 0. */
+void suspects_begin(struct job *job, uint64_t given_by);
+/* Another copy of it came. */
+void suspects_wait_anew(struct job *job);
 /* Whom it was to go back to is not there any more. */
 void suspects_begin_again(struct job *job);
 void suspects_end(struct job *job);
@@ -253,6 +291,14 @@ void suspects_on_asked(struct job *job); /* the others have the question */
 void suspects_connected(struct daemon *daemon);
 void suspects_answer(struct daemon *daemon, const struct control *question, const char *reply_to);
 void suspects_on_answer(struct daemon *daemon, const struct control *answer);
+/* The job holds a delivery again, after it could not answer. */
+void suspects_tell_back(struct job *job);
+/* The job's request was given back, and is nowhere else: tells it, for who gets it. 0 or a negative
+ * errno. */
+int suspects_tell_free(struct job *job);
+void suspects_on_free(struct daemon *daemon, const struct control *word);
+/* An instance as a number; 0 if it is none. */
+uint64_t suspects_number(const char *instance);
 /* Another runner has the task, and says so unasked. */
 void suspects_on_back(struct daemon *daemon, const struct control *word);
 

@@ -8,6 +8,7 @@
 #include <utlist.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
 #include "runner/daemon_private.h"
@@ -46,6 +47,12 @@ static bool is_suspect(const struct mq_delivery *delivery)
 	if (delivery->redelivered)
 		return true;
 	return is_parked_copy(delivery) && !number_of(delivery, HEADER_CLEAN);
+}
+
+static uint64_t giver_of(const struct mq_delivery *delivery)
+{
+	const struct mq_header *holder = mq_properties_header(&delivery->properties, HEADER_HOLDER);
+	return holder && holder->kind == MQ_HEADER_TEXT ? suspects_number(holder->text) : 0;
 }
 
 static void count_runs(struct job *job, const struct mq_delivery *delivery)
@@ -198,6 +205,11 @@ void intake_submit(struct job *job)
 	job->phase = JOB_NEW;
 	if (daemon->stopping) {
 		job_give_back(job);
+		return;
+	}
+	/* While it waited the connection may have died without our knowing. */
+	if (clock_now_us() > custody_deadline(&job->custody, &daemon->rules)) {
+		job_return(job);
 		return;
 	}
 	if (queue->running >= daemon->config->queues[job->queue].slots || !cancels_allow(daemon)) {
@@ -373,6 +385,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	if (usable && is_known(daemon, event, request.id))
 		return;
 	bool suspect = is_suspect(delivery), given_back = is_parked_copy(delivery);
+	uint64_t giver = suspect ? 0 : giver_of(delivery);
 	struct job *job = take(daemon, queue, event, !suspect && !given_back);
 	if (!job)
 		return;
@@ -393,7 +406,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	if (daemon->stopping)
 		job_give_back(job);
 	else if (suspect || given_back)
-		suspects_begin(job, !suspect);
+		suspects_begin(job, giver);
 	else
 		intake_start(job);
 }

@@ -164,6 +164,11 @@ void job_acknowledge(struct job *job)
 	crash_point("S10");
 }
 
+bool job_settle(struct job *job)
+{
+	return settle(job, false);
+}
+
 void job_leave(struct job *job)
 {
 	settle(job, false);

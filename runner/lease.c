@@ -52,49 +52,6 @@ void lease_init(struct daemon *daemon)
 	};
 }
 
-/* ---- pings ---- */
-
-static void ping(struct daemon *daemon)
-{
-	const struct config *config = daemon->config;
-	struct pings *pings = &daemon->pings;
-	int r = 0;
-	pings->round++;
-	pings->wanted = false;
-	pings->sent_us = clock_now_us();
-	for (size_t i = 0; r == 0 && i < config->n_queues; i++, pings->missing++)
-		r = mq_send_qos(daemon->consumer, topology_queue_channel(config, i), 1);
-	if (r == 0 && daemon->topology.has_hold_queues) {
-		pings->missing++;
-		r = mq_send_qos(daemon->consumer, topology_hold_channel(config), TOPOLOGY_HOLD_MAX);
-	}
-	if (r < 0)
-		daemon_consumer_lost(daemon, "the broker could not be asked");
-	else
-		daemon_pump_soon(daemon);
-}
-
-/* Until an acknowledgement is known to be taken, the loss of the connection would leave it in doubt
- * for ever. One round at a time is under way, whatever happens meanwhile. */
-void lease_ping_soon(struct daemon *daemon)
-{
-	daemon->pings.wanted = true;
-	if (daemon->consumer && !daemon->pings.missing)
-		ping(daemon);
-}
-
-void lease_on_pong(struct daemon *daemon)
-{
-	struct pings *pings = &daemon->pings;
-	if (!pings->missing || --pings->missing)
-		return;
-	pings->proof_us = pings->sent_us;
-	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next)
-		custody_proved(&job->custody, pings->round, pings->sent_us, !job->owed);
-	if (pings->wanted)
-		ping(daemon);
-}
-
 /* ---- copies ---- */
 
 /* Texts of ours replace what stands there; what a requester wrote under these names goes. */
@@ -143,7 +100,7 @@ static int send_copy(
 	}
 	message.properties.persistent = true;
 	message.mandatory = true;
-	/* Of two that say that nobody runs it, each would be started at once. */
+	/* Of two that may be started at once, each would be. */
 	message.once = clean;
 	return replies_send(job->daemon, &message, job_token(job, purpose));
 }
@@ -164,7 +121,7 @@ static void acknowledge_older(struct job *job, const struct holding *older)
 		return;
 	}
 	custody_acknowledged(&job->custody, daemon->pings.round + 1);
-	lease_ping_soon(daemon);
+	pings_soon(daemon);
 }
 
 static void turn(struct job *job)
@@ -172,7 +129,7 @@ static void turn(struct job *job)
 	struct daemon *daemon = job->daemon;
 	struct holding older;
 	bool was_parked = custody_is_parked(&job->custody);
-	if (!custody_turn(&job->custody, &daemon->rules, clock_now_us(), &older))
+	if (!custody_turn(&job->custody, &daemon->rules, &older))
 		return;
 	log_at(was_parked ? LOG_DEBUG : LOG_INFO, was_parked ? "request.renewed" : "request.parked",
 		LOG_S("task", job->id), LOG_I("copy", job->custody.number));
@@ -188,7 +145,7 @@ static void renew(struct job *job, uint64_t now)
 	unsigned number = custody_sent(&job->custody, now);
 	if (job->is_begun && !job->begun_number)
 		job->begun_number = number;
-	topology_hold_queue(daemon->config, daemon->instance.id, job->queue, queue, sizeof(queue));
+	topology_hold_queue(&daemon->topology, job->queue, queue, sizeof(queue));
 	if (send_copy(job, queue, number, false,
 		    custody_is_parked(&job->custody) ? FOR_RENEWAL : FOR_PARKING) < 0) {
 		log_error("request.not-parked", LOG_S("task", job->id),
@@ -246,7 +203,7 @@ static void drop_extra(struct job *job, const struct holding *extra)
 		return;
 	}
 	custody_acknowledged(&job->custody, daemon->pings.round + 1);
-	lease_ping_soon(daemon);
+	pings_soon(daemon);
 }
 
 static void log_home(const struct job *job, bool from_hold_queue)
@@ -265,9 +222,14 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 	custody_again(&job->custody, &daemon->rules, this, from_hold_queue,
 		copy_number(daemon, &event->delivery.properties),
 		job->answered_us ? job->answered_us : now, now, &older);
+	bool is_ours = from_hold_queue && copy_number(daemon, &event->delivery.properties);
+	if (job->phase == JOB_SUSPECT && !is_ours)
+		suspects_wait_anew(job);
 	if (!was_live && custody_is_live(&job->custody)) {
 		job->answered_us = 0;
 		log_home(job, from_hold_queue);
+		if (job->kept_silent)
+			suspects_tell_back(job);
 		if (!from_hold_queue)
 			slots_take(job, event->consumer_tag);
 	}
@@ -319,10 +281,15 @@ static bool fence_late(struct daemon *daemon, uint64_t now)
 	return !deaf;
 }
 
+bool lease_is_possible(const struct daemon *daemon)
+{
+	return daemon->rules.leases && daemon->topology.has_hold_queues && daemon->pings.hold_heard;
+}
+
 static void renew_if_due(struct job *job, uint64_t now)
 {
 	struct daemon *daemon = job->daemon;
-	if (daemon->publisher_up && daemon->topology.has_hold_queues && !daemon->stopping &&
+	if (daemon->publisher_up && lease_is_possible(daemon) && !daemon->stopping &&
 		job->phase != JOB_LEAVING && job->id && job->copy.body.len &&
 		custody_is_due(&job->custody, &daemon->rules, now))
 		renew(job, now);
@@ -356,9 +323,8 @@ void lease_tick(struct daemon *daemon)
 		daemon_consumer_lost(daemon, "the broker does not answer");
 	if (daemon->consumer)
 		renew_due(daemon, now);
-	if (daemon->consumer && !daemon->pings.missing &&
-		now - daemon->pings.sent_us >= heartbeat_us(daemon) / 4)
-		ping(daemon);
+	if (daemon->consumer)
+		pings_tick(daemon);
 }
 
 /* ---- connections come and go ---- */
@@ -373,8 +339,7 @@ static int consume_dead(struct daemon *daemon)
 		for (size_t i = 0; r == 0 && i < config->n_queues; i++) {
 			if (!daemon->topology.has_dead[d][i])
 				continue;
-			topology_hold_queue(
-				config, daemon->journal.dead[d].id, i, queue, sizeof(queue));
+			topology_hold_queue_of(daemon->journal.dead[d].id, i, queue, sizeof(queue));
 			snprintf(tag, sizeof(tag), "d%zu.%zu", i, d);
 			r = mq_consume(daemon->consumer, topology_hold_channel(config), queue, tag,
 				false, false);
@@ -387,12 +352,9 @@ void lease_connected(struct daemon *daemon)
 	const struct config *config = daemon->config;
 	char queue[TOPOLOGY_NAME_MAX], tag[32];
 	int r = 0;
-	daemon->pings.missing = 0;
-	daemon->pings.wanted = false;
-	daemon->pings.sent_us = daemon->pings.proof_us = clock_now_us();
 	for (size_t i = 0; r == 0 && daemon->topology.has_hold_queues && i < config->n_queues;
 		i++) {
-		topology_hold_queue(config, daemon->instance.id, i, queue, sizeof(queue));
+		topology_hold_queue(&daemon->topology, i, queue, sizeof(queue));
 		snprintf(tag, sizeof(tag), "h%zu", i);
 		r = mq_consume(
 			daemon->consumer, topology_hold_channel(config), queue, tag, false, false);
@@ -401,6 +363,8 @@ void lease_connected(struct daemon *daemon)
 		r = consume_dead(daemon);
 	if (r < 0)
 		daemon_consumer_lost(daemon, "the hold queue could not be consumed");
+	else
+		pings_begin(daemon);
 }
 
 /* What is still on its way to us. */
@@ -418,13 +382,11 @@ static bool has_copy_coming(struct daemon *daemon)
 }
 
 /* A quorum queue cannot be deleted on the condition that it is empty, so we look. 1: gone. */
-static int delete_hold_queue(struct daemon *daemon, const char *instance, size_t i, const char *tag)
+static int delete_hold_queue(struct daemon *daemon, const char *queue, const char *tag)
 {
-	char queue[TOPOLOGY_NAME_MAX];
 	uint16_t channel = topology_hold_channel(daemon->config);
 	uint32_t ready = 0, consumers;
 	struct error err = { 0 };
-	topology_hold_queue(daemon->config, instance, i, queue, sizeof(queue));
 	int r = mq_cancel(daemon->consumer, channel, tag);
 	if (r == 0)
 		r = mq_inspect_queue(daemon->consumer, channel, queue, &ready, &consumers, &err);
@@ -436,13 +398,14 @@ static int delete_hold_queue(struct daemon *daemon, const char *instance, size_t
 
 static int delete_dead(struct daemon *daemon, size_t dead)
 {
-	char tag[48];
+	char queue[TOPOLOGY_NAME_MAX], tag[48];
 	int r = 1;
 	for (size_t i = 0; r == 1 && i < daemon->config->n_queues; i++) {
 		if (!daemon->topology.has_dead[dead][i])
 			continue;
 		snprintf(tag, sizeof(tag), "d%zu.%zu", i, dead);
-		r = delete_hold_queue(daemon, daemon->journal.dead[dead].id, i, tag);
+		topology_hold_queue_of(daemon->journal.dead[dead].id, i, queue, sizeof(queue));
+		r = delete_hold_queue(daemon, queue, tag);
 	}
 	if (r == 1)
 		journal_settle(&daemon->journal, dead);
@@ -452,11 +415,12 @@ static int delete_dead(struct daemon *daemon, size_t dead)
 /* 1: ours are gone. */
 static int delete_own(struct daemon *daemon)
 {
-	char tag[32];
-	int r = daemon->consumer && !daemon->jobs_by_token;
+	char queue[TOPOLOGY_NAME_MAX], tag[32];
+	int r = daemon->consumer && !daemon->jobs_by_token && daemon->pings.hold_heard;
 	for (size_t i = 0; r == 1 && i < daemon->config->n_queues; i++) {
 		snprintf(tag, sizeof(tag), "h%zu", i);
-		r = delete_hold_queue(daemon, daemon->instance.id, i, tag);
+		topology_hold_queue(&daemon->topology, i, queue, sizeof(queue));
+		r = delete_hold_queue(daemon, queue, tag);
 	}
 	return r;
 }
@@ -481,21 +445,53 @@ void lease_end(struct daemon *daemon)
 
 void lease_lost(struct daemon *daemon)
 {
-	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next) {
+	pings_lost(daemon);
+	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
+		next = job->hh_token.next;
 		custody_lost(&job->custody);
 		job->answered_us = 0;
+		job->given_by = 0;
+		if (job->freed_round) /* whether it is free will never be known */
+			job_free(job);
 	}
 }
 
 /* ---- giving it to others ---- */
 
-int lease_hand_over(struct job *job, const char *queue, bool clean)
+int lease_hand_over(struct job *job, const char *queue, bool may_be_freed)
 {
-	int r = send_copy(job, queue, 0, clean, FOR_LEAVING);
+	job->is_freed = may_be_freed && custody_is_alone(&job->custody);
+	int r = send_copy(job, queue, 0, job->is_freed, FOR_LEAVING);
 	if (r < 0)
 		return r;
 	job->phase = JOB_LEAVING;
 	/* It may be back before we know that it is safe. */
 	job_unlist(job);
 	return 0;
+}
+
+void lease_handed_over(struct job *job)
+{
+	struct daemon *daemon = job->daemon;
+	if (!job->is_freed || !daemon->consumer || !custody_is_live(&job->custody)) {
+		job_leave(job);
+		return;
+	}
+	if (!job_settle(job))
+		return;
+	job->freed_round = daemon->pings.round + 1;
+	pings_soon(daemon);
+}
+
+/* The broker took the acknowledgement: only what was given back is left. */
+void lease_tell_freed(struct daemon *daemon, uint64_t round)
+{
+	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
+		next = job->hh_token.next;
+		if (!job->freed_round || round < job->freed_round)
+			continue;
+		job->freed_round = 0;
+		if (suspects_tell_free(job) < 0)
+			job_free(job);
+	}
 }

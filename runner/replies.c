@@ -526,7 +526,7 @@ static void on_leaving_done(struct job *job, struct mq_publisher_event *event)
 	bool was_handed_back = topology_is_hold_queue(
 		event->message.routing_key ? event->message.routing_key : "");
 	if (event->outcome == MQ_CONFIRMED) {
-		job_leave(job);
+		lease_handed_over(job);
 		return;
 	}
 	if (event->outcome == MQ_UNCERTAIN) {
@@ -564,6 +564,9 @@ void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event)
 		break;
 	case FOR_ANSWER:
 		job->owed--;
+		break;
+	case FOR_FREEING:
+		job_free(job);
 		break;
 	case FOR_LEAVING:
 		on_leaving_done(job, event);

@@ -68,7 +68,7 @@ static size_t wanted(struct daemon *daemon, size_t index)
 	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next) {
 		if (job->queue != index)
 			continue;
-		suspects += job->slot && job->phase == JOB_SUSPECT && !job->is_clean;
+		suspects += job->slot && job->phase == JOB_SUSPECT;
 		guests += takes_a_place(job);
 	}
 	if (suspects > slots)

@@ -21,7 +21,7 @@
 #include "runner/daemon_private.h"
 #include "wire/control.h"
 
-#define QUESTION_MAX 24
+#define QUESTION_MAX 48
 
 /* Without a body, so that it gets through in an alarm. 0 or a negative errno. */
 static int send_control(struct daemon *daemon, const struct control *control, const char *exchange,
@@ -45,13 +45,11 @@ static int send_control(struct daemon *daemon, const struct control *control, co
 
 /* ---- telling ---- */
 
-/* Another may have begun to wait while we could not be asked; or wait with a copy of what was given
- * back to us. */
-static int tell(struct job *job, enum purpose purpose)
+static int tell(struct job *job, enum control_op op, enum purpose purpose)
 {
 	struct daemon *daemon = job->daemon;
 	const struct control word = {
-		.op = CONTROL_BACK,
+		.op = op,
 		.id = job->id,
 		.instance = daemon->instance.id,
 	};
@@ -59,26 +57,38 @@ static int tell(struct job *job, enum purpose purpose)
 		daemon, &word, daemon->config->control.name, "", job_token(job, purpose));
 }
 
-static void tell_back(struct job *job)
+/* Another may have begun to wait while we could not be asked. */
+void suspects_tell_back(struct job *job)
 {
+	job->kept_silent = false;
 	/* What cannot be said is owed for ever: no proof any more. */
 	job->owed++;
-	if (tell(job, FOR_ANSWER) < 0)
+	if (tell(job, CONTROL_BACK, FOR_ANSWER) < 0)
 		log_error("control.no-memory", LOG_S("task", job->id));
+}
+
+int suspects_tell_free(struct job *job)
+{
+	if (!job->daemon->config->control.name[0])
+		return -ENOTCONN;
+	return tell(job, CONTROL_FREE, FOR_FREEING);
 }
 
 /* ---- asking ---- */
 
-/* Its token names a job for as long as this instance lives. */
+/* Its token names a job for as long as this instance lives. An answer to an earlier question may no
+ * longer be true. */
 static void number_question(const struct job *job, char ret[QUESTION_MAX])
 {
-	snprintf(ret, QUESTION_MAX, "%llu", (unsigned long long)job->token);
+	snprintf(ret, QUESTION_MAX, "%llu.%llu", (unsigned long long)job->token,
+		(unsigned long long)job->question);
 }
 
 static void ask(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
 	char number[QUESTION_MAX], print[QUESTION_MAX];
+	job->question++;
 	number_question(job, number);
 	snprintf(print, sizeof(print), "%016llx", (unsigned long long)job->print);
 	const struct control question = {
@@ -95,33 +105,40 @@ static void ask(struct job *job)
 		log_error("control.no-memory", LOG_S("task", job->id));
 }
 
-static void begin_to_wait(struct job *job)
+uint64_t suspects_number(const char *instance)
 {
-	/* Nobody can be asked: the time alone must do. */
-	if (!job->daemon->config->control.name[0])
-		job->asked_us = clock_now_us();
-	else if (!job->is_clean)
-		ask(job);
-	else if (job->asking++, tell(job, FOR_QUESTION) < 0)
-		log_error("control.no-memory", LOG_S("task", job->id));
+	return strtoull(instance, NULL, 16);
 }
 
-void suspects_begin(struct job *job, bool is_clean)
+/* Nobody has it, and we have all that there is of it. */
+static void start_freed(struct job *job)
+{
+	memory_take(&job->daemon->freed, job->id);
+	job->custody.knows_all = true;
+	suspects_end(job);
+	intake_start(job);
+}
+
+void suspects_begin(struct job *job, uint64_t given_by)
 {
 	struct daemon *daemon = job->daemon;
 	job->phase = JOB_SUSPECT;
-	job->is_clean = is_clean && daemon->config->control.name[0];
+	job->given_by = given_by;
 	job->asked_us = 0;
 	DL_APPEND2(daemon->suspects, job, prev_waiting, next_waiting);
-	if (!job->is_clean) {
-		log_notice("request.suspect", LOG_S("task", job->id),
-			LOG_I("crashes", job->crashes),
-			LOG_S("proceeding", "the other runners are asked"));
-		/* Brokers count how often they deliver, and drop what they delivered too often. A
-		 * copy begins anew. */
-		lease_renew_now(job);
+	if (given_by && memory_has_print(&daemon->freed, job->id, given_by)) {
+		start_freed(job);
+		return;
 	}
-	begin_to_wait(job);
+	log_notice("request.suspect", LOG_S("task", job->id), LOG_I("crashes", job->crashes),
+		LOG_S("proceeding", "the other runners are asked"));
+	/* Brokers count how often they deliver, and drop what they delivered too often. A copy
+	 * begins anew. */
+	lease_renew_now(job);
+	if (daemon->config->control.name[0])
+		ask(job);
+	else
+		job->asked_us = clock_now_us(); /* nobody can be: the time alone must do */
 	daemon_balance_soon(daemon);
 }
 
@@ -135,7 +152,7 @@ void suspects_begin_again(struct job *job)
 	}
 	HASH_ADD_KEYPTR(hh_id, daemon->jobs_by_id, job->id, strlen(job->id), job);
 	job->is_listed = true;
-	suspects_begin(job, false);
+	suspects_begin(job, 0);
 }
 
 void suspects_end(struct job *job)
@@ -146,20 +163,18 @@ void suspects_end(struct job *job)
 	job->phase = JOB_NEW;
 }
 
-static void start(struct job *job)
+void suspects_wait_anew(struct job *job)
 {
-	suspects_end(job);
-	intake_start(job);
+	job->given_by = 0;
+	if (job->daemon->config->control.name[0])
+		ask(job);
 }
 
 void suspects_on_asked(struct job *job)
 {
 	/* Of several only the last one counts. */
-	if (--job->asking > 0 || job->phase != JOB_SUSPECT)
-		return;
-	job->asked_us = clock_now_us();
-	if (job->is_clean && custody_is_live(&job->custody))
-		start(job);
+	if (--job->asking == 0 && job->phase == JOB_SUSPECT)
+		job->asked_us = clock_now_us();
 }
 
 static bool is_ours(const struct job *job)
@@ -174,15 +189,14 @@ void suspects_connected(struct daemon *daemon)
 		if (job->phase == JOB_SUSPECT)
 			ask(job);
 		else if (job->id && is_ours(job))
-			tell_back(job);
+			suspects_tell_back(job);
 }
 
 /* Nobody has it. But a run that takes its runner with it at once must count, so first a copy is
  * made that says that it has begun. */
 static bool is_counted(struct job *job)
 {
-	const struct daemon *daemon = job->daemon;
-	if (!daemon->rules.leases || !daemon->topology.has_hold_queues)
+	if (!lease_is_possible(job->daemon))
 		return true;
 	if (!job->is_begun) {
 		job->is_begun = true;
@@ -202,8 +216,10 @@ static bool has_waited(const struct job *job)
 
 static void start_if_due(struct job *job)
 {
-	if (job->phase == JOB_SUSPECT && has_waited(job) && is_counted(job))
-		start(job);
+	if (job->phase != JOB_SUSPECT || !has_waited(job) || !is_counted(job))
+		return;
+	suspects_end(job);
+	intake_start(job);
 }
 
 void suspects_on_turn(struct job *job)
@@ -218,7 +234,7 @@ void suspects_tick(struct daemon *daemon)
 		next = job->next_waiting;
 		if (!has_waited(job) && job->asked_us &&
 			now >= job->asked_us + daemon->rules.suspect_us)
-			lease_ping_soon(daemon);
+			pings_soon(daemon);
 		start_if_due(job);
 	}
 }
@@ -246,14 +262,10 @@ static void repeat_answer(struct daemon *daemon, const struct control *question)
 }
 
 /* Of two that wait with the same request, the one whose instance comes first in the alphabet keeps
- * it; and waits anew, as the other may have been somebody's answer. */
-static const char *state_of(struct daemon *daemon, const struct control *question, struct job **ret)
+ * it. */
+static const char *state_of(struct job *job, const struct control *question)
 {
-	struct job *job;
-	HASH_FIND(hh_id, daemon->jobs_by_id, question->id, strlen(question->id), job);
-	*ret = job;
-	if (!job)
-		return was_answered(daemon, question) ? "done" : NULL;
+	const struct daemon *daemon = job->daemon;
 	switch (job->phase) {
 	case JOB_SUSPECT:
 		return strcmp(daemon->instance.id, question->instance) < 0 ? "leased" : NULL;
@@ -268,43 +280,57 @@ static const char *state_of(struct daemon *daemon, const struct control *questio
 	/* What is parked and not here may have gone its way: rather one copy too many. */
 	if (custody_is_live(&job->custody))
 		return "leased";
-	return daemon->topology.has_hold_queues ? "mine" : NULL;
+	if (daemon->topology.has_hold_queues)
+		return "mine";
+	job->kept_silent = true;
+	return NULL;
+}
+
+static void answer_done(struct daemon *daemon, struct control *answer,
+	const struct control *question, const char *to)
+{
+	answer->state = "done";
+	repeat_answer(daemon, question);
+	send_control(daemon, answer, "", to, 0);
+}
+
+static void answer_ours(struct job *job, struct control *answer, const char *to)
+{
+	char queue[TOPOLOGY_NAME_MAX];
+	struct daemon *daemon = job->daemon;
+	if (strcmp(answer->state, "mine") == 0) {
+		topology_hold_queue(&daemon->topology, job->queue, queue, sizeof(queue));
+		answer->queue = queue;
+		if (!job->answered_us)
+			job->answered_us = clock_now_us();
+	}
+	custody_answered(&job->custody);
+	job->owed++;
+	if (send_control(daemon, answer, "", to, job_token(job, FOR_ANSWER)) < 0)
+		log_error("control.no-memory", LOG_S("task", job->id));
 }
 
 void suspects_answer(struct daemon *daemon, const struct control *question, const char *reply_to)
 {
-	char queue[TOPOLOGY_NAME_MAX];
-	struct job *job;
-	if (!reply_to || strcmp(question->instance, daemon->instance.id) == 0)
-		return;
-	const char *state = state_of(daemon, question, &job);
-	if (!state)
-		return;
+	struct job *job = job_find(daemon, question->id);
 	struct control answer = {
 		.op = CONTROL_HOLDER,
 		.id = question->id,
 		.instance = daemon->instance.id,
-		.state = (char *)state,
 		.question = question->question,
 	};
-	if (strcmp(state, "mine") == 0) {
-		topology_hold_queue(
-			daemon->config, daemon->instance.id, job->queue, queue, sizeof(queue));
-		answer.queue = queue;
-		if (!job->answered_us)
-			job->answered_us = clock_now_us();
-	}
-	log_info("request.claimed", LOG_S("task", question->id), LOG_S("state", state));
-	if (!job) {
-		repeat_answer(daemon, question);
-		send_control(daemon, &answer, "", reply_to, 0);
+	if (!reply_to || strcmp(question->instance, daemon->instance.id) == 0)
 		return;
-	}
-	custody_answered(&job->custody);
-	job->owed++;
-	if (send_control(daemon, &answer, "", reply_to, job_token(job, FOR_ANSWER)) < 0)
-		log_error("control.no-memory", LOG_S("task", job->id));
-	if (job->phase == JOB_SUSPECT)
+	if (!job && was_answered(daemon, question))
+		answer_done(daemon, &answer, question, reply_to);
+	else if (job && (answer.state = (char *)state_of(job, question)))
+		answer_ours(job, &answer, reply_to);
+	if (answer.state)
+		log_info("request.claimed", LOG_S("task", question->id),
+			LOG_S("state", answer.state));
+	/* Who keeps it waits anew, as the other may have been somebody's answer; and the other, who
+	 * may have been asked too soon, is to hear of us. */
+	if (job && job->phase == JOB_SUSPECT)
 		ask(job);
 }
 
@@ -335,8 +361,18 @@ void suspects_on_answer(struct daemon *daemon, const struct control *answer)
 void suspects_on_back(struct daemon *daemon, const struct control *word)
 {
 	struct job *job = job_find(daemon, word->id);
-	if (job && job->phase == JOB_SUSPECT && strcmp(word->instance, daemon->instance.id) != 0) {
-		job->is_clean = false;
+	if (job && job->phase == JOB_SUSPECT && strcmp(word->instance, daemon->instance.id) != 0)
 		ask(job);
-	}
+}
+
+void suspects_on_free(struct daemon *daemon, const struct control *word)
+{
+	uint64_t instance = suspects_number(word->instance);
+	struct job *job = job_find(daemon, word->id);
+	if (!instance)
+		return;
+	if (job && job->phase == JOB_SUSPECT && job->given_by == instance)
+		start_freed(job);
+	else if (memory_add_print(&daemon->freed, word->id, instance) < 0)
+		log_error("control.no-memory", LOG_S("task", word->id));
 }

@@ -50,11 +50,18 @@ uint16_t topology_cancels_channel(const struct config *config)
 	return (uint16_t)(config->n_queues + 4);
 }
 
-void topology_hold_queue(
-	const struct config *config, const char *instance, size_t queue, char *ret, size_t size)
+void topology_hold_queue_of(const char *instance, size_t queue, char *ret, size_t size)
 {
-	(void)config;
 	snprintf(ret, size, HOLD_PREFIX "%s.%zu", instance, queue + 1);
+}
+
+void topology_hold_queue(const struct topology *topology, size_t queue, char *ret, size_t size)
+{
+	if (topology->hold_generation == 0)
+		topology_hold_queue_of(topology->instance, queue, ret, size);
+	else
+		snprintf(ret, size, HOLD_PREFIX "%s.%zu.%u", topology->instance, queue + 1,
+			topology->hold_generation);
 }
 
 bool topology_is_hold_queue(const char *name)
@@ -162,7 +169,7 @@ static int declare_hold_queue(
 		.dead_letter_safely = quorum,
 		.expires_ms = HOLD_EXPIRES_MS + (int64_t)(config->delivery.lease_us / 1000),
 	};
-	topology_hold_queue(config, topology->instance, i, name, sizeof(name));
+	topology_hold_queue(topology, i, name, sizeof(name));
 	return mq_declare_queue(c, topology_hold_channel(config), &queue, NULL, NULL, err);
 }
 
@@ -175,8 +182,7 @@ static int find_dead_holds(
 	uint32_t ready, consumers;
 	bool found = false;
 	for (size_t i = 0; i < config->n_queues; i++) {
-		topology_hold_queue(
-			config, topology->journal->dead[dead].id, i, name, sizeof(name));
+		topology_hold_queue_of(topology->journal->dead[dead].id, i, name, sizeof(name));
 		int r = mq_inspect_queue(
 			c, topology_hold_channel(config), name, &ready, &consumers, err);
 		if (r < 0 && r != -ENOENT && r != -EACCES)

@@ -28,6 +28,9 @@ struct topology {
 	struct journal *journal;
 	/* Ours are declared and can be consumed; false: leases are off, or not permitted. */
 	bool has_hold_queues;
+	/* Counted up, between connections, when a hold queue is there and does not answer: others
+	 * are made. */
+	unsigned hold_generation;
 	/* The stream of cancels is there; or it may be asked for again on its channel. */
 	bool has_cancels, has_cancels_channel;
 	bool cancels_are_away;     /* it is there, but its node is not up */
@@ -46,9 +49,10 @@ uint16_t topology_cancellation_channel(const struct config *config);
 uint16_t topology_hold_channel(const struct config *config);
 uint16_t topology_cancels_channel(const struct config *config);
 
-/* The hold queue of @instance for requests of the @queue-th queue. */
-void topology_hold_queue(
-	const struct config *config, const char *instance, size_t queue, char *ret, size_t size);
+/* Our hold queue for requests of the @queue-th queue. */
+void topology_hold_queue(const struct topology *topology, size_t queue, char *ret, size_t size);
+/* The first one of another instance. */
+void topology_hold_queue_of(const char *instance, size_t queue, char *ret, size_t size);
 /* Whether it can be the name of one. */
 bool topology_is_hold_queue(const char *name);
 

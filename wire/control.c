@@ -9,6 +9,7 @@ static const char *const op_names[] = {
 	[CONTROL_WHO_HAS] = "who-has",
 	[CONTROL_HOLDER] = "holder",
 	[CONTROL_BACK] = "back",
+	[CONTROL_FREE] = "free",
 };
 
 #define N_FIELDS(fields) (sizeof(fields) / sizeof(*(fields)))

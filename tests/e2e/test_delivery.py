@@ -177,6 +177,20 @@ def test_parked_over_a_broker_restart(fleet, own_broker, gate):
         assert started(runners, id) == 1
 
 
+def test_hold_queue_that_hangs(fleet, own_broker, gate):
+    """A quorum queue whose node is killed right after it was declared may never answer again
+    (RabbitMQ 3.10). Then another is made, and nothing else suffers."""
+    client, r = fleet(1, on=own_broker)
+    own_broker.kill()
+    own_broker.start()
+    client.reconnect()
+    id = submit_gated(client, gate)
+    r.wait_log("request.parked", id)
+    gate.touch()
+    assert only_final(client, id).output == b"x"
+    assert started([r], id) == 1
+
+
 def test_cut_off_is_killed(fleet, own_broker, gate, tmp_path):
     """The broker says nothing more: an unparked task is dead before another could start it."""
     client, r = fleet(1, on=own_broker, delivery={"park_after": "60s"})

@@ -48,7 +48,7 @@ static struct holding renew(struct custody *c, uint64_t connection, uint64_t tag
 	custody_again(c, &rules, at(connection, tag), true, number, now, now, &older);
 	assert_int_equal(older.connection, 0);
 	custody_confirmed(c, number);
-	assert_true(custody_turn(c, &rules, now, &older));
+	assert_true(custody_turn(c, &rules, &older));
 	return older;
 }
 
@@ -90,10 +90,10 @@ static void a_copy_needs_confirm_and_delivery(void **state)
 	assert_int_equal(number, 1);
 	assert_false(custody_is_due(&c, &rules, 1070 * S));
 	custody_confirmed(&c, number);
-	assert_false(custody_turn(&c, &rules, 1061 * S, &older));
+	assert_false(custody_turn(&c, &rules, &older));
 	custody_again(&c, &rules, at(1, 2), true, number, 0, 1061 * S, &older);
 	assert_int_equal(older.connection, 0);
-	assert_true(custody_turn(&c, &rules, 1061 * S, &older));
+	assert_true(custody_turn(&c, &rules, &older));
 	assert_holding(older, at(1, 1));
 	assert_holding(c.held, at(1, 2));
 	assert_true(custody_is_parked(&c));
@@ -107,9 +107,9 @@ static void the_delivery_may_come_before_the_confirm(void **state)
 	begin(&c);
 	unsigned number = custody_sent(&c, 1060 * S);
 	custody_again(&c, &rules, at(1, 2), true, number, 0, 1061 * S, &older);
-	assert_false(custody_turn(&c, &rules, 1061 * S, &older));
+	assert_false(custody_turn(&c, &rules, &older));
 	custody_confirmed(&c, number);
-	assert_true(custody_turn(&c, &rules, 1061 * S, &older));
+	assert_true(custody_turn(&c, &rules, &older));
 	assert_holding(older, at(1, 1));
 }
 
@@ -262,6 +262,67 @@ static void an_older_copy_that_has_come_counts_until_it_is_retired(void **state)
 	assert_int_equal(custody_deadline(&c, &rules), (1160 + 285) * S);
 }
 
+/* On a connection of which the broker does not know yet that it is dead. */
+static void an_older_copy_that_was_not_acknowledged_may_come_late(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S, true);
+	unsigned number = custody_sent(&c, 1160 * S);
+	custody_confirmed(&c, number);
+	custody_lost(&c);
+	custody_again(&c, &rules, at(2, 3), true, number, 0, 1161 * S, &older);
+	assert_true(custody_turn(&c, &rules, &older));
+	assert_int_equal(older.connection, 0);
+	assert_int_equal(custody_deadline(&c, &rules), (1060 + 285) * S);
+	custody_proved(&c, 8, 1170 * S, true);
+	assert_true(c.has_old);
+	/* It comes, and is acknowledged. */
+	custody_again(&c, &rules, at(2, 4), true, 1, 0, 1171 * S, &older);
+	assert_holding(older, at(2, 4));
+	custody_acknowledged(&c, 9);
+	custody_proved(&c, 9, 1172 * S, true);
+	assert_true(custody_is_alone(&c));
+	assert_int_equal(custody_deadline(&c, &rules), (1160 + 285) * S);
+}
+
+static void an_older_copy_that_never_comes_is_somewhere(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S, true);
+	unsigned number = custody_sent(&c, 1160 * S);
+	custody_confirmed(&c, number);
+	custody_lost(&c);
+	custody_again(&c, &rules, at(2, 3), true, number, 0, 1161 * S, &older);
+	custody_turn(&c, &rules, &older);
+	custody_proved(&c, 8, 1340 * S, true);
+	assert_true(c.knows_all);
+	assert_false(custody_is_due(&c, &rules, 1340 * S));
+	custody_proved(&c, 9, 1346 * S, true);
+	assert_false(c.knows_all);
+	assert_true(custody_is_due(&c, &rules, 1346 * S));
+	assert_int_equal(custody_deadline(&c, &rules), 1376 * S);
+}
+
+static void the_clock_of_the_broker_may_jump(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	park(&c);
+	custody_proved(&c, 7, 1070 * S, true);
+	renew(&c, 1, 3, 1160 * S);
+	custody_acknowledged(&c, 20);
+	custody_lost(&c);
+	custody_again(&c, &rules, at(2, 3), true, 2, 0, (1345 - 39) * S, &older);
+	assert_false(c.knows_all);
+}
+
 /* It went to the request queue, and anybody may have it. */
 static void an_older_copy_whose_time_was_over_counts_for_good(void **state)
 {
@@ -369,7 +430,7 @@ static void a_renewal_goes_on_over_a_lost_connection(void **state)
 	custody_confirmed(&c, number);
 	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 2), true, number, 0, 1165 * S, &older);
-	assert_true(custody_turn(&c, &rules, 1165 * S, &older));
+	assert_true(custody_turn(&c, &rules, &older));
 	assert_int_equal(older.connection, 0); /* the older one is not here to be acknowledged */
 	assert_true(custody_is_live(&c));
 	custody_again(&c, &rules, at(2, 1), true, 1, 0, 1165 * S, &older);
@@ -429,6 +490,9 @@ int main(void)
 		cmocka_unit_test(the_oldest_copy_counts_until_it_is_retired),
 		cmocka_unit_test(an_older_copy_that_has_not_come_is_gone),
 		cmocka_unit_test(an_older_copy_that_has_come_counts_until_it_is_retired),
+		cmocka_unit_test(an_older_copy_that_was_not_acknowledged_may_come_late),
+		cmocka_unit_test(an_older_copy_that_never_comes_is_somewhere),
+		cmocka_unit_test(the_clock_of_the_broker_may_jump),
 		cmocka_unit_test(an_older_copy_whose_time_was_over_counts_for_good),
 		cmocka_unit_test(who_does_not_know_all_copies_has_no_lease),
 		cmocka_unit_test(an_unparked_task_takes_its_original_back),
