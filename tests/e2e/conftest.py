@@ -21,6 +21,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     # As Ctrl-C: fixtures are taken down, and nothing is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Under nohup it is ignored, which what we start would inherit.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "threads: also run under ThreadSanitizer by ./check")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from support import processes
 from support.client import Client
-from support.runner import act, base_config, steps
+from support.runner import SOON, act, base_config, steps
 from support.strict import Response
 from support.waiting import wait_until
 
@@ -259,11 +259,11 @@ def test_strange_headers_do_no_harm(runner, client):
 
 
 def test_redelivered_request_counts_attempts(runner, client, tmp_path):
-    first = runner()
+    first = runner(broker=SOON)
     id = client.submit("act", steps(["progress", "up"], ["wait_for", str(tmp_path / "go")]))
     assert client.wait_progress(id).headers["x-tr-attempt"] == 1
     first.kill()
-    second = runner()
+    second = runner(broker=SOON)
     again = client.wait(lambda: [r for r in client.by_id[id]
                                  if r.headers["x-tr-runner"] == second.name], "second attempt")
     assert again[0].headers["x-tr-attempt"] >= 2

@@ -13,7 +13,7 @@ import pytest
 from support import processes
 from support.broker import PASSWORD, USER
 from support.paths import ACT
-from support.runner import act, program, steps
+from support.runner import SOON, act, program, steps
 from support.waiting import wait_until
 
 
@@ -184,11 +184,11 @@ def test_program_dies_with_the_runner_without_its_guardian(runner, client):
 
 
 def test_work_of_a_dead_runner_is_taken_over(runner, client):
-    first = runner()
+    first = runner(broker=SOON)
     id = client.submit("act", steps(["progress", "up"], ["sleep", 200]))
     client.wait_progress(id)
     first.kill()
-    second = runner()
+    second = runner(broker=SOON)
     client.wait(lambda: len([r for r in client.by_id[id] if r.headers["x-tr-runner"] == second.name]) > 1,
                 "redelivery to the next runner")
     client.cancel(id)

@@ -13,7 +13,7 @@ from support import processes
 from support.broker import PASSWORD
 from support.paths import ROOT, TASKRUNNER, TIME_LEFT
 from support.proxy import Proxy
-from support.runner import act, base_config, program, steps
+from support.runner import SOON, act, base_config, program, steps
 from support.waiting import DEADLINE, wait_until
 
 
@@ -361,11 +361,11 @@ def test_end_before_ready(runner):
 
 def test_killed_runner_loses_nothing(runner, client, tmp_path):
     """kill -9 in the middle of work: everything is done by the next one."""
-    first = runner(log={"level": "info"})
+    first = runner(log={"level": "info"}, broker=SOON)
     ids = [client.submit("act", steps(["sleep", 0.05], ["output", "%d" % i])) for i in range(40)]
     client.final(ids[3])
     first.kill()
-    runner(log={"level": "info"})
+    runner(log={"level": "info"}, broker=SOON)
     for i, id in enumerate(ids):
         finals = client.wait(lambda: [r for r in client.by_id[id] if r.is_final], "final of %s" % id)
         assert finals[-1].output == b"%d" % i

@@ -353,5 +353,9 @@ int main(void)
 		cmocka_unit_test(released_signals_can_be_taken_again),
 	};
 
+	/* Whoever starts us, nohup for example, may ignore some, and that is inherited. */
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		signal(ours[i], SIG_DFL);
+	signal(SIGPIPE, SIG_DFL);
 	return cmocka_run_group_tests_name("signals", tests, NULL, NULL);
 }
