@@ -19,7 +19,7 @@ enum control_op {
 	CONTROL_WHO_HAS, /* from runner to runners: who runs the task? */
 	CONTROL_HOLDER,  /* the answer to it */
 	CONTROL_BACK,    /* from runner to runners: I was cut off for a while, and have this task */
-	CONTROL_FREE,    /* from runner to runners: I gave it back, and nothing else is left of it */
+	CONTROL_FREE, /* from runner to runners: I gave it back, and nothing else is left of it */
 };
 
 /* Texts are owned. */

@@ -569,7 +569,7 @@ inline start_free(i)
 {
 	st[i] == ASKING && heard[i] == FREE_NOW && up[i] ->
 	if
-	:: SUM(FREED, i) > 0 -> proof[i] = F; start(i, 0)
+	:: SUM(FREED, i) > 0 -> proof[i] = F; start(i, 1)
 	:: else -> heard[i] = 0
 	fi
 }
