@@ -197,7 +197,7 @@ void job_on_sent(uint64_t token); /* the publisher's thread */
 #else
 #define job_on_sent NULL
 #endif
-/* Acknowledges what it holds. False: the connection is gone; nothing is to be done. */
+/* Acknowledges what it holds. False: the connection is gone, or is lost by this. */
 bool job_settle(struct job *job);
 /* Each of these frees it: the request is answered; */
 void job_acknowledge(struct job *job);

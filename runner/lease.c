@@ -477,8 +477,10 @@ void lease_handed_over(struct job *job)
 		job_leave(job);
 		return;
 	}
-	if (!job_settle(job))
+	if (!job_settle(job)) {
+		job_free(job);
 		return;
+	}
 	job->freed_round = daemon->pings.round + 1;
 	pings_soon(daemon);
 }
