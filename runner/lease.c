@@ -283,7 +283,9 @@ static bool fence_late(struct daemon *daemon, uint64_t now)
 
 bool lease_is_possible(const struct daemon *daemon)
 {
-	return daemon->rules.leases && daemon->topology.has_hold_queues && daemon->pings.hold_heard;
+	/* While there is no connection, what is prepared for the next one is another thread's. */
+	return daemon->consumer && daemon->rules.leases && daemon->topology.has_hold_queues &&
+	       daemon->pings.hold_heard;
 }
 
 static void renew_if_due(struct job *job, uint64_t now)

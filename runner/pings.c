@@ -72,11 +72,11 @@ void pings_tick(struct daemon *daemon)
 {
 	const struct pings *pings = &daemon->pings;
 	uint64_t now = clock_now_us();
-	if (!pings->missing && now - pings->sent_us >= daemon->rules.suspect_us / 8)
-		ping(daemon);
-	if (daemon->consumer && daemon->topology.has_hold_queues && !may_ask_hold(daemon) &&
+	if (daemon->topology.has_hold_queues && !may_ask_hold(daemon) &&
 		now - pings->hold_sent_us > daemon->rules.suspect_us + HOLD_PATIENCE_US)
 		daemon_consumer_lost(daemon, "the hold queue does not answer");
+	else if (!pings->missing && now - pings->sent_us >= daemon->rules.suspect_us / 8)
+		ping(daemon);
 }
 
 static bool is_answered(struct daemon *daemon, uint16_t channel)

@@ -130,8 +130,13 @@ void suspects_begin(struct job *job, uint64_t given_by)
 		start_freed(job);
 		return;
 	}
-	log_notice("request.suspect", LOG_S("task", job->id), LOG_I("crashes", job->crashes),
-		LOG_S("proceeding", "the other runners are asked"));
+	if (given_by)
+		log_debug("request.given-back-here", LOG_S("task", job->id),
+			LOG_S("proceeding", "who gave it back is to say that it is free"));
+	else
+		log_notice("request.suspect", LOG_S("task", job->id),
+			LOG_I("crashes", job->crashes),
+			LOG_S("proceeding", "the other runners are asked"));
 	/* Brokers count how often they deliver, and drop what they delivered too often. A copy
 	 * begins anew. */
 	lease_renew_now(job);
