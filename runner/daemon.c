@@ -525,6 +525,7 @@ static int start(struct daemon *daemon, struct error *err)
 	memory_init(&daemon->cancelled, CANCELLED_MAX, CANCELLED_AGE_US);
 	memory_init(&daemon->finished, FINISHED_MAX, FINISHED_AGE_US);
 	memory_init(&daemon->freed, FINISHED_MAX, FINISHED_AGE_US);
+	memory_init(&daemon->surplus, FINISHED_MAX, FINISHED_AGE_US);
 	answers_init(&daemon->answers, ANSWERS_BYTES, FINISHED_AGE_US);
 	forget_acknowledged(daemon);
 	daemon->catalogue = catalogue_new(&daemon->config->catalogue);
@@ -578,6 +579,7 @@ static void stop(struct daemon *daemon)
 	memory_deinit(&daemon->cancelled);
 	memory_deinit(&daemon->finished);
 	memory_deinit(&daemon->freed);
+	memory_deinit(&daemon->surplus);
 	answers_deinit(&daemon->answers);
 	memory_deinit(&daemon->acknowledged);
 	slots_deinit(daemon);

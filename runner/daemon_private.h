@@ -161,11 +161,12 @@ struct daemon {
 
 	struct job *jobs_by_id, *jobs_by_token;
 	uint64_t last_token;
-	struct memory cancelled;    /* cancels that came before their request */
-	struct memory finished;     /* ids, and prints, of requests whose final response is safe */
-	struct answers answers;     /* some of these responses */
-	struct memory freed;        /* ids that were given back, by instances that said so */
-	struct cancels cancels;     /* what the stream of them says */
+	struct memory cancelled; /* cancels that came before their request */
+	struct memory finished;  /* ids, and prints, of requests whose final response is safe */
+	struct answers answers;  /* some of these responses */
+	struct memory freed;     /* ids that were given back, by instances that said so */
+	struct memory surplus;   /* copies of ours, under way, of requests that somebody else has */
+	struct cancels cancels;  /* what the stream of them says */
 	struct memory acknowledged; /* of those, what the broker was told on this connection */
 
 	struct job *asked; /* terarium: in the order in which their queues were asked */

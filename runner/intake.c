@@ -443,6 +443,12 @@ static size_t queue_of(const struct daemon *daemon, const struct mq_event *event
 	return i < config->n_queues ? i : 0;
 }
 
+static bool is_surplus(struct daemon *daemon, const struct mq_delivery *delivery, const char *id)
+{
+	return giver_of(delivery) == suspects_number(daemon->instance.id) &&
+	       memory_has_print(&daemon->surplus, id, (uint64_t)number_of(delivery, HEADER_LEASE));
+}
+
 void intake_copy(struct daemon *daemon, struct mq_event *event)
 {
 	const struct mq_header *header =
@@ -454,6 +460,8 @@ void intake_copy(struct daemon *daemon, struct mq_event *event)
 		lease_again(job, event, true);
 	else if (!id_is_valid(slice_of(id)))
 		drop_copy(daemon, event, id, "it is none of a runner's copies");
+	else if (is_surplus(daemon, &event->delivery, id))
+		drop_copy(daemon, event, id, "somebody else has it");
 	else if (memory_has_print(&daemon->finished, id, print_of(&event->delivery)))
 		drop_copy(daemon, event, id, "it was answered before");
 	else if (name)

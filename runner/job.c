@@ -166,12 +166,16 @@ void job_acknowledge(struct job *job)
 
 bool job_settle(struct job *job)
 {
+	const struct custody *c = &job->custody;
+	/* The copy that is under way is as little needed as what is held. */
+	if (c->sent_number && job->id)
+		memory_add_print(&job->daemon->surplus, job->id, c->sent_number);
 	return settle(job, false);
 }
 
 void job_leave(struct job *job)
 {
-	settle(job, false);
+	job_settle(job);
 	job_free(job);
 }
 
