@@ -260,6 +260,7 @@ static void consumer_ready(struct daemon *daemon, struct mq_connection *connecti
 {
 	daemon->consumer = connection;
 	daemon->connection++;
+	daemon->has_hold_queues = daemon->topology.has_hold_queues;
 	forget_acknowledged(daemon);
 	daemon->consumer_since_us = clock_now_us();
 	int r = sd_event_add_io(daemon->loop, &daemon->consumer_source, mq_fd(connection), EPOLLIN,

@@ -148,6 +148,7 @@ struct daemon {
 	struct mq_publisher *publisher;
 	struct mq_connection *consumer; /* NULL while there is none */
 	uint64_t connection;            /* number of the consuming connection */
+	bool has_hold_queues;           /* on it; what the topology says is the next one's */
 	sd_event_source *publisher_source, *consumer_source, *tick_source, *pump_source;
 	sd_event_source *reconnect_source, *deadline_source, *balance_source;
 	uint64_t consumer_since_us, told_guardian_us;
@@ -273,6 +274,8 @@ void pings_begin(struct daemon *daemon); /* connected, and all consumed */
 void pings_tick(struct daemon *daemon);
 void pings_on_answer(struct daemon *daemon, uint16_t channel);
 void pings_lost(struct daemon *daemon);
+/* It can be waited for what the broker says of the hold queues. */
+bool pings_hold_is_well(const struct daemon *daemon);
 /* As soon as the round that is under way is over. */
 void pings_soon(struct daemon *daemon);
 

@@ -283,8 +283,7 @@ static bool fence_late(struct daemon *daemon, uint64_t now)
 
 bool lease_is_possible(const struct daemon *daemon)
 {
-	/* While there is no connection, what is prepared for the next one is another thread's. */
-	return daemon->consumer && daemon->rules.leases && daemon->topology.has_hold_queues &&
+	return daemon->consumer && daemon->rules.leases && daemon->has_hold_queues &&
 	       daemon->pings.hold_heard;
 }
 
@@ -337,7 +336,7 @@ static int consume_dead(struct daemon *daemon)
 	const struct config *config = daemon->config;
 	char queue[TOPOLOGY_NAME_MAX], tag[48];
 	int r = 0;
-	for (size_t d = 0; daemon->topology.has_hold_queues && d < daemon->journal.n_dead; d++)
+	for (size_t d = 0; daemon->has_hold_queues && d < daemon->journal.n_dead; d++)
 		for (size_t i = 0; r == 0 && i < config->n_queues; i++) {
 			if (!daemon->topology.has_dead[d][i])
 				continue;
@@ -354,8 +353,7 @@ void lease_connected(struct daemon *daemon)
 	const struct config *config = daemon->config;
 	char queue[TOPOLOGY_NAME_MAX], tag[32];
 	int r = 0;
-	for (size_t i = 0; r == 0 && daemon->topology.has_hold_queues && i < config->n_queues;
-		i++) {
+	for (size_t i = 0; r == 0 && daemon->has_hold_queues && i < config->n_queues; i++) {
 		topology_hold_queue(&daemon->topology, i, queue, sizeof(queue));
 		snprintf(tag, sizeof(tag), "h%zu", i);
 		r = mq_consume(
@@ -418,7 +416,7 @@ static int delete_dead(struct daemon *daemon, size_t dead)
 static int delete_own(struct daemon *daemon)
 {
 	char queue[TOPOLOGY_NAME_MAX], tag[32];
-	int r = daemon->consumer && !daemon->jobs_by_token && daemon->pings.hold_heard;
+	int r = daemon->consumer && !daemon->jobs_by_token && pings_hold_is_well(daemon);
 	for (size_t i = 0; r == 1 && i < daemon->config->n_queues; i++) {
 		snprintf(tag, sizeof(tag), "h%zu", i);
 		topology_hold_queue(&daemon->topology, i, queue, sizeof(queue));
@@ -431,7 +429,7 @@ static int delete_own(struct daemon *daemon)
  * for the very end. */
 void lease_end(struct daemon *daemon)
 {
-	if (!daemon->topology.has_hold_queues)
+	if (!daemon->has_hold_queues)
 		return;
 	int r = delete_own(daemon);
 	if (r != 1) {

@@ -18,13 +18,14 @@
 /* Beyond the two heartbeats after which others would believe that we are dead: a quorum queue takes
  * some seconds to choose a leader. */
 #define HOLD_PATIENCE_US (10 * SECOND)
+/* Who is well answers within this time. */
+#define HOLD_QUICK_US (2 * SECOND)
 /* A connection that did not live so long says nothing about hold queues. */
 #define HOLD_CHANCE_US (5 * SECOND)
 
 static bool may_ask_hold(const struct daemon *daemon)
 {
-	return daemon->topology.has_hold_queues &&
-	       daemon->pings.hold_answered == daemon->pings.hold_round;
+	return daemon->has_hold_queues && daemon->pings.hold_answered == daemon->pings.hold_round;
 }
 
 static void ping(struct daemon *daemon)
@@ -42,7 +43,7 @@ static void ping(struct daemon *daemon)
 		r = mq_send_qos(daemon->consumer, topology_hold_channel(config), TOPOLOGY_HOLD_MAX);
 	}
 	/* What was acknowledged on the channel of the hold queues wants an answer there. */
-	pings->wanted = daemon->topology.has_hold_queues && pings->hold_round != pings->round;
+	pings->wanted = daemon->has_hold_queues && pings->hold_round != pings->round;
 	if (r < 0)
 		daemon_consumer_lost(daemon, "the broker could not be asked");
 	else
@@ -72,7 +73,7 @@ void pings_tick(struct daemon *daemon)
 {
 	const struct pings *pings = &daemon->pings;
 	uint64_t now = clock_now_us();
-	if (daemon->topology.has_hold_queues && !may_ask_hold(daemon) &&
+	if (daemon->has_hold_queues && !may_ask_hold(daemon) &&
 		now - pings->hold_sent_us > daemon->rules.suspect_us + HOLD_PATIENCE_US)
 		daemon_consumer_lost(daemon, "the hold queue does not answer");
 	else if (!pings->missing && now - pings->sent_us >= daemon->rules.suspect_us / 8)
@@ -98,8 +99,7 @@ static bool is_answered(struct daemon *daemon, uint16_t channel)
 static uint64_t whole_round(const struct daemon *daemon)
 {
 	const struct pings *pings = &daemon->pings;
-	bool hold_is_behind =
-		daemon->topology.has_hold_queues && pings->hold_answered < pings->answered;
+	bool hold_is_behind = daemon->has_hold_queues && pings->hold_answered < pings->answered;
 	return hold_is_behind ? pings->hold_answered : pings->answered;
 }
 
@@ -111,15 +111,19 @@ void pings_on_answer(struct daemon *daemon, uint16_t channel)
 	uint64_t round = whole_round(daemon);
 	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next)
 		custody_proved(&job->custody, round, pings->proof_us, !job->owed);
-	if (pings->wanted && !pings->missing &&
-		(may_ask_hold(daemon) || !daemon->topology.has_hold_queues))
+	if (pings->wanted && !pings->missing && (may_ask_hold(daemon) || !daemon->has_hold_queues))
 		ping(daemon);
 	lease_tell_freed(daemon, round);
 }
 
+bool pings_hold_is_well(const struct daemon *daemon)
+{
+	return may_ask_hold(daemon) || clock_now_us() - daemon->pings.hold_sent_us < HOLD_QUICK_US;
+}
+
 void pings_lost(struct daemon *daemon)
 {
-	if (!daemon->topology.has_hold_queues || daemon->pings.hold_heard ||
+	if (!daemon->has_hold_queues || daemon->pings.hold_heard ||
 		clock_now_us() - daemon->consumer_since_us < HOLD_CHANCE_US)
 		return;
 	daemon->topology.hold_generation++;

@@ -285,7 +285,7 @@ static const char *state_of(struct job *job, const struct control *question)
 	/* What is parked and not here may have gone its way: rather one copy too many. */
 	if (custody_is_live(&job->custody))
 		return "leased";
-	if (daemon->topology.has_hold_queues)
+	if (daemon->has_hold_queues)
 		return "mine";
 	job->kept_silent = true;
 	return NULL;
