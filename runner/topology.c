@@ -2,6 +2,7 @@
 #include "runner/topology.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -236,22 +237,33 @@ struct mq_queue topology_cancels_queue(const struct config *config)
 	};
 }
 
+static pthread_mutex_t problem_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* True if it is another than before. "": none. */
+static bool note_problem(struct topology *topology, const char *why)
+{
+	char problem[sizeof(topology->cancels_problem)] = "";
+	snprintf(problem, sizeof(problem), "%s", why);
+	pthread_mutex_lock(&problem_lock);
+	bool is_new = strcmp(problem, topology->cancels_problem) != 0;
+	memcpy(topology->cancels_problem, problem, sizeof(problem));
+	pthread_mutex_unlock(&problem_lock);
+	return is_new;
+}
+
 void topology_cancels_on(struct topology *topology)
 {
-	topology->cancels_problem[0] = '\0';
+	note_problem(topology, "");
 }
 
 void topology_cancels_off(struct topology *topology, const char *why)
 {
-	char problem[sizeof(topology->cancels_problem)];
-	snprintf(problem, sizeof(problem), "%s", why);
-	if (strcmp(problem, topology->cancels_problem) == 0)
-		return;
-	snprintf(topology->cancels_problem, sizeof(problem), "%s", problem);
-	log_error("cancels.off", LOG_S("queue", topology->config->cancels),
-		LOG_S("reason", problem),
-		LOG_S("proceeding", "cancels that come before their request are remembered only by "
-				    "the runners that are up"));
+	if (note_problem(topology, why))
+		log_error("cancels.off", LOG_S("queue", topology->config->cancels),
+			LOG_S("reason", why),
+			LOG_S("proceeding",
+				"cancels that come before their request are remembered only by "
+				"the runners that are up"));
 }
 
 void topology_cancels_pause(struct topology *topology, const char *why)

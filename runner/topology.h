@@ -19,6 +19,8 @@
  * queue. */
 #define TOPOLOGY_HOLD_MAX 65535
 
+/* What both the publisher's thread, which prepares a connection, and the main thread look at while
+ * the other may be at work is atomic. */
 struct topology {
 	const struct config *config;
 	const char *instance;
@@ -27,15 +29,16 @@ struct topology {
 	/* Of dead instances; NULL: none. What they had parked is in their hold queues. */
 	struct journal *journal;
 	/* Ours are declared and can be consumed; false: leases are off, or not permitted. */
-	bool has_hold_queues;
+	_Atomic bool has_hold_queues;
 	/* Counted up, between connections, when a hold queue is there and does not answer: others
 	 * are made. */
-	unsigned hold_generation;
+	_Atomic unsigned hold_generation;
 	/* The stream of cancels is there; or it may be asked for again on its channel. */
-	bool has_cancels, has_cancels_channel;
-	bool cancels_are_away;     /* it is there, but its node is not up */
-	uint64_t cancels_pause_us; /* not to be asked for before; clock_now_us */
-	char cancels_problem[256]; /* why it is off, as it was logged; "": it is on */
+	_Atomic bool has_cancels, has_cancels_channel;
+	_Atomic bool cancels_are_away;     /* it is there, but its node is not up */
+	_Atomic uint64_t cancels_pause_us; /* not to be asked for before; clock_now_us */
+	char cancels_problem[256];         /* why it is off, as it was logged; "": it is on; either
+					      thread's, under a lock */
 	/* Of this runner, exclusive, named by the server; "" without a control exchange. Written
 	 * before the connection is handed to the main thread, which alone reads it. */
 	char control_queue[TOPOLOGY_NAME_MAX];
