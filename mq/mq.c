@@ -257,10 +257,15 @@ const struct mq_header *mq_properties_header(
 	return NULL;
 }
 
-const char *mq_header_get(const char *name, void *properties)
+const char *mq_properties_text(const struct mq_properties *properties, const char *name)
 {
 	const struct mq_header *header = mq_properties_header(properties, name);
 	return header && header->kind == MQ_HEADER_TEXT ? header->text : NULL;
+}
+
+const char *mq_header_get(const char *name, void *properties)
+{
+	return mq_properties_text(properties, name);
 }
 
 int mq_header_put(const char *name, const char *text, void *properties)

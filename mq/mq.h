@@ -84,8 +84,9 @@ void mq_properties_remove(struct mq_properties *properties, const char *prefix);
 /* NULL where there is no such header. */
 const struct mq_header *mq_properties_header(
 	const struct mq_properties *properties, const char *name);
-/* For who takes or gives texts by name, with the properties as userdata: NULL where there is none,
- * or it is no text; as mq_properties_add_text. */
+/* NULL where there is none, or it is no text. */
+const char *mq_properties_text(const struct mq_properties *properties, const char *name);
+/* The same, and mq_properties_add_text, for who has the properties as userdata. */
 const char *mq_header_get(const char *name, void *properties);
 int mq_header_put(const char *name, const char *text, void *properties);
 

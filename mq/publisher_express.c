@@ -16,14 +16,10 @@ bool express_is_wanted(const struct worker *w)
 void express_take_back(struct worker *w)
 {
 	struct publisher_list kept = { 0 }, urgent = { 0 };
-	struct publisher_item *item;
 
-	while ((item = publisher_list_take(&w->inflight))) {
-		bool is_urgent = item->event.message.urgent;
-
-		w->n_inflight -= is_urgent;
-		publisher_list_append(is_urgent ? &urgent : &kept, item);
-	}
+	worker_split_urgent(&w->inflight, &urgent, &kept);
+	for (const struct publisher_item *item = urgent.first; item; item = item->next)
+		w->n_inflight--;
 	w->inflight = kept;
 	publisher_list_prepend(&w->urgent, &urgent);
 }

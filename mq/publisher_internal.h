@@ -111,8 +111,9 @@ void worker_post(struct worker *w, enum mq_publisher_event_kind kind, const stru
 /* The connection is of no further use: what is in doubt goes back to `unsent`. */
 void worker_lost(struct worker *w, const struct error *err);
 void worker_requeue_inflight(struct worker *w);
-/* Puts them before what is unsent, or urgent; the list is empty then. */
-void worker_put_back(struct worker *w, struct publisher_list *items);
+/* Takes all of @items, in their order. */
+void worker_split_urgent(
+	struct publisher_list *items, struct publisher_list *urgent, struct publisher_list *others);
 
 /* publisher_holds.c */
 struct hold *hold_find(struct worker *w, const struct mq_message *m); /* NULL: it may leave */

@@ -60,20 +60,18 @@ static void post_failure(struct worker *w, enum mq_publisher_event_kind kind, ch
 
 /* ---- connection ---- */
 
-void worker_put_back(struct worker *w, struct publisher_list *items)
+void worker_split_urgent(
+	struct publisher_list *items, struct publisher_list *urgent, struct publisher_list *others)
 {
-	struct publisher_list urgent = { 0 }, others = { 0 };
 	struct publisher_item *item;
 
 	while ((item = publisher_list_take(items)))
-		publisher_list_append(item->event.message.urgent ? &urgent : &others, item);
-	publisher_list_prepend(&w->urgent, &urgent);
-	publisher_list_prepend(&w->unsent, &others);
+		publisher_list_append(item->event.message.urgent ? urgent : others, item);
 }
 
 void worker_requeue_inflight(struct worker *w)
 {
-	struct publisher_list again = { 0 };
+	struct publisher_list again = { 0 }, urgent = { 0 }, others = { 0 };
 	struct publisher_item *item;
 
 	while ((item = publisher_list_take(&w->inflight))) {
@@ -83,7 +81,9 @@ void worker_requeue_inflight(struct worker *w)
 		else
 			publisher_list_append(&again, item);
 	}
-	worker_put_back(w, &again);
+	worker_split_urgent(&again, &urgent, &others);
+	publisher_list_prepend(&w->urgent, &urgent);
+	publisher_list_prepend(&w->unsent, &others);
 	w->n_inflight = 0;
 	w->next_number = 1;
 }
@@ -235,7 +235,6 @@ static bool take_orders(struct worker *w)
 {
 	struct mq_publisher *p = w->p;
 	struct publisher_list inbox;
-	struct publisher_item *item;
 	bool go_on, wants_consumer;
 
 	pthread_mutex_lock(&p->lock);
@@ -245,8 +244,7 @@ static bool take_orders(struct worker *w)
 	p->wants_consumer = false;
 	go_on = !p->stopping;
 	pthread_mutex_unlock(&p->lock);
-	while ((item = publisher_list_take(&inbox)))
-		publisher_list_append(item->event.message.urgent ? &w->urgent : &w->unsent, item);
+	worker_split_urgent(&inbox, &w->urgent, &w->unsent);
 	if (wants_consumer)
 		want_consumer(w);
 	return go_on;

@@ -51,8 +51,8 @@ static bool is_suspect(const struct mq_delivery *delivery)
 
 static uint64_t giver_of(const struct mq_delivery *delivery)
 {
-	const struct mq_header *holder = mq_properties_header(&delivery->properties, HEADER_HOLDER);
-	return holder && holder->kind == MQ_HEADER_TEXT ? suspects_number(holder->text) : 0;
+	const char *holder = mq_properties_text(&delivery->properties, HEADER_HOLDER);
+	return holder ? suspects_number(holder) : 0;
 }
 
 static void count_runs(struct job *job, const struct mq_delivery *delivery)
@@ -66,10 +66,10 @@ static void count_runs(struct job *job, const struct mq_delivery *delivery)
 
 static void copy_trace(char **field, const struct mq_delivery *delivery, const char *name)
 {
-	const struct mq_header *header = mq_properties_header(&delivery->properties, name);
+	const char *text = mq_properties_text(&delivery->properties, name);
 	/* A copy that fails for want of memory costs a trace, not a task. */
-	if (header && header->kind == MQ_HEADER_TEXT && strlen(header->text) <= TRACE_MAX)
-		mq_properties_set(field, header->text);
+	if (text && strlen(text) <= TRACE_MAX)
+		mq_properties_set(field, text);
 }
 
 /* ---- where responses go ---- */
@@ -103,13 +103,13 @@ static void drop_copy(
 /* By us, or by one whose journal we have. What is given back in good order was not answered. */
 static bool was_parked_here(const struct daemon *daemon, const struct mq_delivery *delivery)
 {
-	const struct mq_header *holder = mq_properties_header(&delivery->properties, HEADER_HOLDER);
-	if (!holder || holder->kind != MQ_HEADER_TEXT || number_of(delivery, HEADER_CLEAN))
+	const char *holder = mq_properties_text(&delivery->properties, HEADER_HOLDER);
+	if (!holder || number_of(delivery, HEADER_CLEAN))
 		return false;
 	for (size_t i = 0; i < daemon->journal.n_dead; i++)
-		if (strcmp(holder->text, daemon->journal.dead[i].id) == 0)
+		if (strcmp(holder, daemon->journal.dead[i].id) == 0)
 			return true;
-	return strcmp(holder->text, daemon->instance.id) == 0;
+	return strcmp(holder, daemon->instance.id) == 0;
 }
 
 /* Copies are not quite like their original: they have a message id. So they carry its print. */
@@ -433,10 +433,9 @@ static void send_home(struct daemon *daemon, size_t queue, struct mq_event *even
 static size_t queue_of(const struct daemon *daemon, const struct mq_event *event)
 {
 	const struct config *config = daemon->config;
-	const struct mq_header *name =
-		mq_properties_header(&event->delivery.properties, HEADER_QUEUE);
-	for (size_t i = 0; name && name->kind == MQ_HEADER_TEXT && i < config->n_queues; i++)
-		if (strcmp(config->queues[i].name, name->text) == 0)
+	const char *name = mq_properties_text(&event->delivery.properties, HEADER_QUEUE);
+	for (size_t i = 0; name && i < config->n_queues; i++)
+		if (strcmp(config->queues[i].name, name) == 0)
 			return i;
 	/* After the letter, the tag of its consumer has the number. */
 	size_t i = strtoul(event->consumer_tag + (event->consumer_tag[0] != '\0'), NULL, 10);
@@ -451,9 +450,8 @@ static bool is_surplus(struct daemon *daemon, const struct mq_delivery *delivery
 
 void intake_copy(struct daemon *daemon, struct mq_event *event)
 {
-	const struct mq_header *header =
-		mq_properties_header(&event->delivery.properties, HEADER_TASK);
-	const char *id = header && header->kind == MQ_HEADER_TEXT ? header->text : "";
+	const char *text = mq_properties_text(&event->delivery.properties, HEADER_TASK);
+	const char *id = text ? text : "";
 	struct job *job = job_find(daemon, id);
 	cleanup_free char *name = strdup(id);
 	if (job)

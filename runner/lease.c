@@ -185,10 +185,9 @@ void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all
 static unsigned copy_number(const struct daemon *daemon, const struct mq_properties *p)
 {
 	const struct mq_header *number = mq_properties_header(p, HEADER_LEASE);
-	const struct mq_header *holder = mq_properties_header(p, HEADER_HOLDER);
-	if (!holder || holder->kind != MQ_HEADER_TEXT || !number || number->kind != MQ_HEADER_INT ||
-		number->number <= 0 || number->number > UINT32_MAX ||
-		strcmp(holder->text, daemon->instance.id) != 0)
+	const char *holder = mq_properties_text(p, HEADER_HOLDER);
+	if (!holder || !number || number->kind != MQ_HEADER_INT || number->number <= 0 ||
+		number->number > UINT32_MAX || strcmp(holder, daemon->instance.id) != 0)
 		return 0;
 	return (unsigned)number->number;
 }

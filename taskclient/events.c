@@ -83,9 +83,9 @@ static bool has_number(const struct mq_properties *p, const char *name)
 
 static const char *text_of(const struct mq_properties *p, const char *name)
 {
-	const struct mq_header *h = mq_properties_header(p, name);
+	const char *text = mq_properties_text(p, name);
 
-	return h && h->kind == MQ_HEADER_TEXT ? h->text : "";
+	return text ? text : "";
 }
 
 static void read_facts(const struct mq_properties *p, struct taskclient_facts *ret)

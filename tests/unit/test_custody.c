@@ -59,6 +59,22 @@ static void park(struct custody *c)
 	custody_acknowledged(c, 7);
 }
 
+/* And the original is gone for sure. */
+static void park_for_sure(struct custody *c)
+{
+	park(c);
+	custody_proved(c, 7, 1070 * S, true);
+}
+
+/* The connection is lost before it is known whether the older copy is gone. */
+static void lose_renewed(struct custody *c)
+{
+	park_for_sure(c);
+	renew(c, 1, 3, 1160 * S);
+	custody_acknowledged(c, 20);
+	custody_lost(c);
+}
+
 static void an_original_is_due_after_its_time(void **state)
 {
 	struct custody c;
@@ -183,8 +199,7 @@ static void parked_counts_from_the_sending(void **state)
 {
 	struct custody c;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
+	park_for_sure(&c);
 	custody_lost(&c);
 	assert_int_equal(custody_deadline(&c, &rules), (1060 + 285) * S);
 }
@@ -219,8 +234,7 @@ static void the_oldest_copy_counts_until_it_is_retired(void **state)
 {
 	struct custody c;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
+	park_for_sure(&c);
 	assert_holding(renew(&c, 1, 3, 1160 * S), at(1, 2));
 	custody_acknowledged(&c, 20);
 	custody_lost(&c);
@@ -232,11 +246,7 @@ static void an_older_copy_that_has_not_come_is_gone(void **state)
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
-	renew(&c, 1, 3, 1160 * S);
-	custody_acknowledged(&c, 20);
-	custody_lost(&c);
+	lose_renewed(&c);
 	custody_again(&c, &rules, at(2, 3), true, 2, 0, 1165 * S, &older);
 	assert_int_equal(custody_deadline(&c, &rules), (1160 + 285) * S);
 }
@@ -246,11 +256,7 @@ static void an_older_copy_that_has_come_counts_until_it_is_retired(void **state)
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
-	renew(&c, 1, 3, 1160 * S);
-	custody_acknowledged(&c, 20);
-	custody_lost(&c);
+	lose_renewed(&c);
 	custody_again(&c, &rules, at(2, 1), true, 1, 0, 1165 * S, &older);
 	assert_holding(older, at(2, 1));
 	custody_acknowledged(&c, 30);
@@ -268,8 +274,7 @@ static void an_older_copy_that_was_not_acknowledged_may_come_late(void **state)
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
+	park_for_sure(&c);
 	unsigned number = custody_sent(&c, 1160 * S);
 	custody_confirmed(&c, number);
 	custody_lost(&c);
@@ -293,8 +298,7 @@ static void an_older_copy_that_never_comes_is_somewhere(void **state)
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
+	park_for_sure(&c);
 	unsigned number = custody_sent(&c, 1160 * S);
 	custody_confirmed(&c, number);
 	custody_lost(&c);
@@ -314,11 +318,7 @@ static void the_clock_of_the_broker_may_jump(void **state)
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
-	renew(&c, 1, 3, 1160 * S);
-	custody_acknowledged(&c, 20);
-	custody_lost(&c);
+	lose_renewed(&c);
 	custody_again(&c, &rules, at(2, 3), true, 2, 0, (1345 - 39) * S, &older);
 	assert_false(c.knows_all);
 }
@@ -329,11 +329,7 @@ static void an_older_copy_whose_time_was_over_counts_for_good(void **state)
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
-	renew(&c, 1, 3, 1160 * S);
-	custody_acknowledged(&c, 20);
-	custody_lost(&c);
+	lose_renewed(&c);
 	custody_again(&c, &rules, at(2, 3), true, 2, 0, 1346 * S, &older);
 	assert_false(c.knows_all);
 	custody_proved(&c, 9, 1350 * S, true);
@@ -349,8 +345,7 @@ static void who_does_not_know_all_copies_has_no_lease(void **state)
 	custody_acknowledged(&c, 7);
 	custody_proved(&c, 7, 1070 * S, true);
 	assert_int_equal(custody_deadline(&c, &rules), 1100 * S);
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
+	park_for_sure(&c);
 	custody_answered(&c);
 	assert_int_equal(custody_deadline(&c, &rules), 1100 * S);
 }
@@ -379,8 +374,7 @@ static void what_comes_from_the_request_queue_may_not_be_the_only_one(void **sta
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
+	park_for_sure(&c);
 	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 1), false, 0, 0, 1375 * S, &older);
 	assert_true(custody_is_live(&c));
@@ -408,8 +402,7 @@ static void a_parked_task_takes_its_copy_back(void **state)
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
+	park_for_sure(&c);
 	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 5), true, 1, 0, 1085 * S, &older);
 	assert_int_equal(older.connection, 0);
@@ -424,8 +417,7 @@ static void a_renewal_goes_on_over_a_lost_connection(void **state)
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
+	park_for_sure(&c);
 	unsigned number = custody_sent(&c, 1160 * S);
 	custody_confirmed(&c, number);
 	custody_lost(&c);
@@ -443,8 +435,7 @@ static void extra_copies_are_acknowledged(void **state)
 	struct custody c;
 	struct holding older;
 	(void)state;
-	park(&c);
-	custody_proved(&c, 7, 1070 * S, true);
+	park_for_sure(&c);
 	custody_again(&c, &rules, at(1, 9), true, 1, 0, 1071 * S, &older); /* sent twice */
 	assert_holding(older, at(1, 9));
 	custody_again(
