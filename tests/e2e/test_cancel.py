@@ -122,7 +122,7 @@ def test_queued_request_that_cannot_be_read(runner, client):
     runner()
     id = str(uuid.uuid4())
     client.cancel(id)
-    client.run("act", steps())
+    client.heard()
     client.send(json.dumps({"id": id, "routingKey": client.names.key}).encode(), id=id,
                 content_type="application/json")
     assert client.final(id).status in ("FAILED", "CANCELLED")
@@ -133,7 +133,7 @@ def test_cancelled_id_used_again(runner, client):
     runner()
     id = str(uuid.uuid4())
     client.cancel(id)
-    client.run("act", steps())
+    client.heard()
     client.submit("act", steps(), id=id)
     assert client.final(id).status == "CANCELLED"
     client.by_id[id].clear()

@@ -77,6 +77,7 @@ def test_outlives_all_runners(runner, broker, client, names, kill):
     first = [runner(broker=SOON), runner(broker=SOON)]
     id, other = new_id(), new_id()
     client.cancel(id)
+    client.heard(2)
     if kill:
         wait_note(broker, names, id)
     for r in first:

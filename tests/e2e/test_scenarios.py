@@ -72,8 +72,7 @@ def test_cancel_before_start(setting):
     id = str(uuid.uuid4())
     client.before_submit(id)
     client.cancel(id)
-    # Something that was sent later and is done: so the cancel was seen by every runner.
-    client.run(setting.act, steps())
+    client.heard()
     client.submit(setting.act, steps(*HANG), id=id)
     client.responses(id)
     assert client.statuses(id) == ["CANCELLED"]
@@ -102,6 +101,7 @@ def test_cancel_too_late(setting):
     id = client.submit(setting.act, steps(["output", "done"]))
     assert client.final(id).status == "SUCCESS"
     client.cancel(id)
+    client.heard()
     client.run(setting.act, steps())  # whatever the cancel might do is done by then
     assert client.statuses(id) == ["RUNNING", "SUCCESS"]
 
@@ -118,16 +118,19 @@ def test_soak_of_64_mixed_requests(setting):
     compared with what its own request asked for."""
     client, rng, expected = setting.client, random.Random(2), {}
     for i in range(64):
-        id = str(uuid.uuid4())
         kind = ("success", "failure", "cancelled", "hanging")[rng.randrange(4)]
-        expected[id] = (kind, i)
+        expected[str(uuid.uuid4())] = (kind, i)
+    for id, (kind, _) in expected.items():
+        if kind == "cancelled":
+            client.before_submit(id)
+            client.cancel(id)
+    client.heard()
+    for id, (kind, i) in expected.items():
         if kind == "success":
             client.submit(setting.act, steps(["progress", "p%d" % i], ["output", "o%d" % i]), id=id)
         elif kind == "failure":
             client.submit(setting.act, steps(["progress", "p%d" % i], ["exit", 1 + i]), id=id)
         elif kind == "cancelled":
-            client.before_submit(id)
-            client.cancel(id)
             client.submit(setting.act, steps(["output", "never"]), id=id)
         else:
             client.submit(setting.act, steps(*HANG), id=id)

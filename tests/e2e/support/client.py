@@ -196,6 +196,14 @@ class Client:
     def cancel(self, id, reply_to=None, correlation_id=None):
         self.control({"op": "cancel", "id": id}, reply_to, correlation_id)
 
+    def heard(self, runners=1):
+        """Waits until so many runners have heard all that was sent to the control exchange so far:
+        each tells that it cannot read what follows."""
+        queue = self.private_queue()
+        self.control(b"?", reply_to=queue)
+        for _ in range(runners):
+            self.get(queue)
+
     def control(self, message, reply_to=None, correlation_id=None, content_type="application/json"):
         body = message if isinstance(message, bytes) else json.dumps(message).encode()
         self.channel.basic_publish(
@@ -297,3 +305,6 @@ class TerariumClient(Client):
 
     def cancel(self, id):
         self.channel.basic_publish(self.names.cancellation, id, b"")
+
+    def heard(self):
+        """A cancel is in its queue before the request is in its own."""
