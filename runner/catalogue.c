@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/catalogue.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,4 +198,44 @@ int catalogue_resolve(struct catalogue *c, const char *name, struct launch *ret,
 	if (r != CATALOGUE_FOUND)
 		return r;
 	return found_file(c, name, steal_ptr(path), ret);
+}
+
+/* ---- all that there is ---- */
+
+static bool is_listed(struct catalogue *c, const char *name)
+{
+	for (size_t i = 0; i < c->set.n_programs; i++)
+		if (strcmp(c->set.programs[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void tell_file(struct catalogue *c, const char *directory, const char *name,
+	catalogue_tell_fn tell, void *userdata)
+{
+	const struct program program = { .name = (char *)name };
+	cleanup_free char *path = NULL;
+	if (is_listed(c, name) || asprintf(&path, "%s/%s", directory, name) < 0)
+		return;
+	if (is_executable_file(path) || is_python(name, path))
+		tell(userdata, &program, directory);
+}
+
+static void list_directory(
+	struct catalogue *c, const char *directory, catalogue_tell_fn tell, void *userdata)
+{
+	DIR *d = opendir(directory);
+	const struct dirent *entry;
+	for (int n = 0; d && n < CATALOGUE_LISTED_MAX && (entry = readdir(d)); n++)
+		tell_file(c, directory, entry->d_name, tell, userdata);
+	if (d)
+		closedir(d);
+}
+
+void catalogue_list(struct catalogue *c, catalogue_tell_fn tell, void *userdata)
+{
+	for (size_t i = 0; i < c->set.n_programs; i++)
+		tell(userdata, &c->set.programs[i], "programs");
+	for (char **at = c->set.directories; at && *at; at++)
+		list_directory(c, *at, tell, userdata);
 }

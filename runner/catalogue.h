@@ -41,6 +41,11 @@ enum catalogue_outcome {
 /* Gives a catalogue_outcome or -ENOMEM. @ret (zeroed) is valid for launch_deinit in any case. */
 int catalogue_resolve(
 	struct catalogue *catalogue, const char *name, struct launch *ret, struct error *err);
+/* Tells what can be run: entries (@from: "programs"), and the executable files of the directories
+ * (@from: the directory), of each directory at most CATALOGUE_LISTED_MAX. */
+#define CATALOGUE_LISTED_MAX 1000
+typedef void (*catalogue_tell_fn)(void *userdata, const struct program *program, const char *from);
+void catalogue_list(struct catalogue *catalogue, catalogue_tell_fn tell, void *userdata);
 void launch_deinit(struct launch *launch);
 
 /* Where PATH has an executable file of this name: an owned path, or NULL. */

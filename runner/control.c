@@ -1,86 +1,105 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * How a task is reached: control messages to all runners, answered by the one that has the task;
- * and the ancestor's way, a queue for each task, named by its id.
+ * Control messages: read, carried out for whom they are for, and answered. What is done to tasks is
+ * in control_tasks.c, what to the runner in control_runner.c.
  */
 
 #include "wire/control.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
 
 #include "common/log.h"
-#include "runner/daemon_private.h"
+#include "runner/control_private.h"
 
-/* ---- cancelling ---- */
+/* ---- answering ---- */
 
-const char *control_cancel(struct daemon *daemon, const char *id)
+static int encode(const struct inquiry *q, const struct record *answer, struct mq_message *ret)
 {
-	struct task *task = engine_find(daemon->engine, id);
-	if (task) {
-		bool accepted = engine_stop(daemon->engine, task, CAUSE_CANCELLED);
-		log_info("task.cancel", LOG_S("task", id),
-			LOG_S("result", accepted ? "accepted" : "too late"));
-		return accepted ? "accepted" : "gone";
-	}
-	struct job *job = job_find(daemon, id);
-	if (job ? job->phase == JOB_OVER : memory_has(&daemon->finished, id))
-		return "gone";
-	memory_add(&daemon->cancelled, id);
-	log_info(
-		"task.cancel", LOG_S("task", id), LOG_S("result", job ? "accepted" : "remembered"));
-	/* A suspect may be running elsewhere, and be told there. */
-	return job && job->phase != JOB_SUSPECT ? "accepted" : NULL;
+	/* In the way in which it was asked. */
+	if (q->delivery->body.len == 0)
+		return record_put_headers(answer, mq_header_put, &ret->properties);
+	int r = mq_properties_set(&ret->properties.content_type, wire_content_type(q->encoding));
+	return r < 0 ? r : record_encode(q->encoding, answer, &ret->body);
 }
 
-static int encode_answer(const struct mq_delivery *delivery, enum wire_encoding encoding,
-	const struct control_answer *what, struct mq_message *ret)
-{
-	if (delivery->body.len == 0) {
-		ret->urgent = true;
-		return control_answer_encode_headers(what, mq_header_put, &ret->properties);
-	}
-	int r = mq_properties_set(&ret->properties.content_type, wire_content_type(encoding));
-	return r < 0 ? r : control_answer_encode(encoding, what, &ret->body);
-}
-
-/* In the way in which it was asked. */
-static void answer(struct daemon *daemon, const struct mq_delivery *delivery,
-	enum wire_encoding encoding, const struct control_answer *what)
+static void send_answer(const struct inquiry *q, const struct record *answer, bool is_one_of_many)
 {
 	struct mq_message message;
-	if (!delivery->properties.reply_to)
-		return;
 	mq_message_init(&message);
 	mq_properties_set(&message.exchange, "");
-	mq_properties_set(&message.routing_key, delivery->properties.reply_to);
-	mq_properties_set(&message.properties.correlation_id, delivery->properties.correlation_id);
-	if (encode_answer(delivery, encoding, what, &message) < 0)
+	mq_properties_set(&message.routing_key, q->delivery->properties.reply_to);
+	mq_properties_set(
+		&message.properties.correlation_id, q->delivery->properties.correlation_id);
+	/* Those without a body get through in an alarm, each on a connection of its own. */
+	message.urgent = q->delivery->body.len == 0 && !is_one_of_many;
+	if (encode(q, answer, &message) < 0)
 		mq_message_deinit(&message);
 	else
-		replies_send(daemon, &message, 0);
+		replies_send(q->daemon, &message, 0);
 }
 
-static void obey(
-	struct daemon *daemon, const struct mq_delivery *delivery, const struct control *control)
+void control_begin_answer(const struct inquiry *q, struct record *ret)
 {
-	struct control_answer what = { .runner = daemon->config->name, .id = control->id };
+	*ret = (struct record){ 0 };
+	if (q->control->op < CONTROL_OPS && !q->is_malformed)
+		record_add_text(ret, "op", control_op_name(q->control->op));
+}
+
+void control_answer(struct inquiry *q, struct record *answer, bool is_one_of_many)
+{
+	/* What is lost of many shows in the count at their end. */
+	bool is_too_much = is_one_of_many && mq_publisher_is_full(q->daemon->publisher);
+	record_add_text(answer, "runner", q->daemon->config->name);
+	record_add_text(answer, "instance", q->daemon->instance.id);
+	if (q->delivery->properties.reply_to && !is_too_much)
+		send_answer(q, answer, is_one_of_many);
+	record_deinit(answer);
+}
+
+void control_answer_result(struct inquiry *q, const char *id, const char *result)
+{
+	struct record answer;
+	control_begin_answer(q, &answer);
+	record_add_text(&answer, "id", id);
+	record_add_text(&answer, "result", result);
+	control_answer(q, &answer, false);
+}
+
+void control_answer_error(struct inquiry *q, const char *id, const char *sentence)
+{
+	struct record answer;
+	control_begin_answer(q, &answer);
+	record_add_text(&answer, "id", id);
+	record_add_text(&answer, "error", sentence);
+	control_answer(q, &answer, false);
+}
+
+void control_answer_end(struct inquiry *q, size_t count)
+{
+	struct record answer;
+	control_begin_answer(q, &answer);
+	record_add_text(&answer, "result", CONTROL_END);
+	record_add_int(&answer, "count", (int64_t)count);
+	control_answer(q, &answer, false);
+}
+
+/* ---- whom it is for ---- */
+
+bool control_is_for_us(const struct inquiry *q)
+{
+	const char *runner = q->control->selector.runner;
+	return !runner || strcmp(runner, q->daemon->config->name) == 0 ||
+	       strcmp(runner, q->daemon->instance.id) == 0;
+}
+
+static void obey(struct inquiry *q)
+{
+	struct daemon *daemon = q->daemon;
+	const struct control *control = q->control;
 	switch (control->op) {
-	case CONTROL_CANCEL:
-		what.result = (char *)control_cancel(daemon, control->id);
-		if (what.result && strcmp(what.result, "gone") == 0)
-			cancels_too_late(daemon, control->id);
-		else
-			cancels_heard(daemon, control->id);
-		if (what.result)
-			answer(daemon, delivery, control->encoding, &what);
-		break;
 	case CONTROL_WHO_HAS:
-		suspects_answer(daemon, control, delivery->properties.reply_to);
+		suspects_answer(daemon, control, q->delivery->properties.reply_to);
 		break;
 	case CONTROL_HOLDER:
 		suspects_on_answer(daemon, control);
@@ -91,6 +110,13 @@ static void obey(
 	case CONTROL_FREE:
 		suspects_on_free(daemon, control);
 		break;
+	default:
+		if (!control_is_for_us(q))
+			return;
+		if (control_is_about_tasks(control->op))
+			control_tasks(q);
+		else
+			control_runner(q);
 	}
 }
 
@@ -98,246 +124,19 @@ void control_on_message(struct daemon *daemon, struct mq_delivery *delivery)
 {
 	struct control control = { 0 };
 	struct error err = { 0 };
-	struct control_answer what = { .runner = daemon->config->name };
+	struct inquiry q = { .daemon = daemon, .delivery = delivery, .control = &control };
 	int r = delivery->body.len == 0
 			? control_decode_headers(
 				  mq_header_get, &delivery->properties, &control, &err)
 			: control_decode(buf_slice(&delivery->body),
 				  delivery->properties.content_type, &control, &err);
+	q.encoding = control.encoding;
 	if (r < 0) {
 		log_warn("control.malformed", LOG_E(&err));
-		what.error = err.text;
-		answer(daemon, delivery, control.encoding, &what);
+		q.is_malformed = true;
+		control_answer_error(&q, NULL, err.text);
 	} else {
-		obey(daemon, delivery, &control);
+		obey(&q);
 	}
 	control_deinit(&control);
-}
-
-/* ---- the ancestor's way ---- */
-
-static int open_queue(struct daemon *daemon, const char *id)
-{
-	const struct config *config = daemon->config;
-	uint16_t channel = topology_cancellation_channel(config);
-	const struct mq_exchange exchange = {
-		.name = config->cancellation.name,
-		.type = config->cancellation.type,
-		.durable = config->cancellation.durable,
-	};
-	const struct mq_queue queue = {
-		.name = id,
-		.durable = config->cancellation_durable,
-		.auto_delete = true,
-	};
-	int r = 0;
-	if (config->cancellation.declare)
-		r = mq_send_declare_exchange(daemon->consumer, channel, &exchange);
-	if (r == 0)
-		r = mq_send_declare_queue(daemon->consumer, channel, &queue);
-	if (r == 0)
-		r = mq_send_bind(daemon->consumer, channel, id, exchange.name, id);
-	return r;
-}
-
-static int start_consuming(struct job *job)
-{
-	struct daemon *daemon = job->daemon;
-	char tag[32];
-	if (!job->cancellation_number) {
-		job->cancellation_number = ++daemon->last_cancellation;
-		HASH_ADD(hh_cancellation, daemon->by_cancellation, cancellation_number,
-			sizeof(job->cancellation_number), job);
-	}
-	snprintf(tag, sizeof(tag), "c%llu", (unsigned long long)job->cancellation_number);
-	job->is_heard = true;
-	return mq_consume(daemon->consumer, topology_cancellation_channel(daemon->config), job->id,
-		tag, true, false);
-}
-
-void control_ask_cancelled(struct job *job)
-{
-	struct daemon *daemon = job->daemon;
-	if (!daemon->consumer) {
-		job_give_back(job);
-		return;
-	}
-	int r = open_queue(daemon, job->id);
-	/* Not acknowledged: should the answer get lost, the cancel is in its queue still. */
-	if (r == 0)
-		r = mq_get(daemon->consumer, topology_cancellation_channel(daemon->config), job->id,
-			false);
-	job->phase = JOB_ASKED;
-	DL_APPEND(daemon->asked, job);
-	if (r < 0)
-		daemon_consumer_lost(daemon, "a cancellation queue could not be asked");
-	else
-		daemon_pump_soon(daemon);
-}
-
-static struct job *take_asked(struct daemon *daemon)
-{
-	struct job *job = daemon->asked;
-	if (job) {
-		DL_DELETE(daemon->asked, job);
-		job->phase = JOB_NEW;
-	}
-	return job;
-}
-
-void control_on_asked(struct daemon *daemon, bool cancelled)
-{
-	/* Answers come in the order of the questions. */
-	struct job *job = take_asked(daemon);
-	if (!job)
-		return;
-	daemon->was_refused = false;
-	cancelled = memory_take(&daemon->cancelled, job->id) || cancelled;
-	if (cancelled) {
-		replies_cancelled(job, &job->request);
-		return;
-	}
-	int r = daemon->stopping ? 0 : start_consuming(job);
-	intake_submit(job);
-	if (r < 0)
-		daemon_consumer_lost(daemon, "a cancellation queue could not be consumed");
-}
-
-void control_on_cancellation(struct daemon *daemon, const char *consumer_tag)
-{
-	uint64_t number = strtoull(consumer_tag + 1, NULL, 10);
-	struct job *job;
-	HASH_FIND(hh_cancellation, daemon->by_cancellation, &number, sizeof(number), job);
-	if (job)
-		control_cancel(daemon, job->id);
-}
-
-static void forget_heard(struct daemon *daemon)
-{
-	struct job *job, *tmp;
-	HASH_ITER (hh_cancellation, daemon->by_cancellation, job, tmp)
-		job->is_heard = false;
-}
-
-void control_forget(struct daemon *daemon)
-{
-	forget_heard(daemon);
-	daemon->was_refused = false;
-	for (struct job *job; (job = take_asked(daemon));)
-		job_give_back(job);
-}
-
-/* Its queue is not touched any more. */
-static void stop_listening(struct job *job)
-{
-	job->is_left = true;
-	if (job->cancellation_number)
-		HASH_DELETE(hh_cancellation, job->daemon->by_cancellation, job);
-	job->cancellation_number = 0;
-}
-
-/* "… for queue 'ID' in vhost …", "… queue name 'ID' contains reserved prefix …" */
-static bool is_named(const struct job *job, const char *text)
-{
-	char words[ID_MAX + 32];
-	snprintf(words, sizeof(words), "queue '%s'", job->id);
-	if (strstr(text, words))
-		return true;
-	snprintf(words, sizeof(words), "queue name '%s'", job->id);
-	return strstr(text, words);
-}
-
-static void run_unasked(struct job *job)
-{
-	log_warn("task.cancellation-unknown", LOG_S("task", job->id),
-		LOG_S("proceeding", "it runs"));
-	stop_listening(job);
-	intake_submit(job);
-}
-
-/* Each turn ends one question at least: with an answer, with a name, or, when there was neither
- * since the last time, with all of them. */
-static void ask_again(struct daemon *daemon, const char *text)
-{
-	struct job *jobs = daemon->asked, *job, *tmp;
-	bool named = false;
-	if (!jobs)
-		return;
-	DL_FOREACH (jobs, job)
-		named = named || is_named(job, text);
-	bool hopeless = !named && daemon->was_refused;
-	daemon->was_refused = true;
-	daemon->asked = NULL;
-	DL_FOREACH_SAFE (jobs, job, tmp) {
-		DL_DELETE(jobs, job);
-		job->phase = JOB_NEW;
-		if (hopeless || is_named(job, text))
-			run_unasked(job);
-		else
-			control_ask_cancelled(job);
-	}
-}
-
-void control_on_closed(struct daemon *daemon, const char *text)
-{
-	struct job *job, *tmp;
-	log_error("broker.cancellation-refused", LOG_S("reason", text));
-	forget_heard(daemon);
-	HASH_ITER (hh_cancellation, daemon->by_cancellation, job, tmp)
-		if (is_named(job, text))
-			stop_listening(job);
-	if (mq_send_channel_open(daemon->consumer, topology_cancellation_channel(daemon->config)) <
-		0) {
-		daemon_consumer_lost(daemon, "a channel could not be opened");
-		return;
-	}
-	/* Not at once: what is wrong may still be so. */
-	daemon->listen_again = true;
-	ask_again(daemon, text);
-}
-
-void control_listen_again(struct daemon *daemon)
-{
-	struct job *job, *tmp;
-	daemon->listen_again = false;
-	HASH_ITER (hh_cancellation, daemon->by_cancellation, job, tmp) {
-		if (job->is_heard)
-			continue;
-		if (open_queue(daemon, job->id) < 0 || start_consuming(job) < 0) {
-			daemon_consumer_lost(daemon, "a cancellation queue could not be consumed");
-			return;
-		}
-	}
-}
-
-static int leave_queue(struct job *job)
-{
-	struct daemon *daemon = job->daemon;
-	uint16_t channel = topology_cancellation_channel(daemon->config);
-	char tag[32];
-	/* With its last consumer the queue goes. */
-	if (job->cancellation_number) {
-		snprintf(tag, sizeof(tag), "c%llu", (unsigned long long)job->cancellation_number);
-		return mq_cancel(daemon->consumer, channel, tag);
-	}
-	/* One that nobody ever consumed from would be kept for ever. An id may be the name of some
-	 * other queue: then the declaration fails, and nothing is deleted. */
-	int r = open_queue(daemon, job->id);
-	return r < 0 ? r : mq_send_delete_queue(daemon->consumer, channel, job->id, true, false);
-}
-
-void control_end(struct job *job)
-{
-	struct daemon *daemon = job->daemon;
-	if (job->phase == JOB_ASKED) {
-		DL_DELETE(daemon->asked, job);
-		job->phase = JOB_NEW;
-	}
-	if (job->is_left || !job->id || !daemon->config->cancellation.name[0])
-		return;
-	/* Before anything else: a lost connection may bring us here again. */
-	job->is_left = true;
-	if (daemon->consumer && leave_queue(job) < 0)
-		daemon_consumer_lost(daemon, "a cancellation queue could not be left");
-	stop_listening(job);
 }

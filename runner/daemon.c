@@ -18,6 +18,7 @@
 #define CANCELLED_MAX    100000
 #define CANCELLED_AGE_US (24 * 3600 * SECOND)
 #define FINISHED_MAX     100000
+#define SIGNALLED_MAX    1000
 #define FINISHED_AGE_US  (3600 * SECOND)
 #define ANSWERS_BYTES    (16U << 20)
 /* A connection that dies sooner than this is not reopened at once. */
@@ -61,7 +62,9 @@ static void tell_state(struct daemon *daemon)
 		log_notice("runner.ready", LOG_S("name", daemon->config->name),
 			LOG_S("instance", daemon->instance.id));
 	} else if (daemon->was_ready && !daemon->stopping) {
-		notify(ready ? "STATUS=Taking requests" : "STATUS=Not connected to the broker");
+		notify(!ready              ? "STATUS=Not connected to the broker"
+			: daemon->draining ? "STATUS=Draining"
+					   : "STATUS=Taking requests");
 	}
 }
 
@@ -82,6 +85,23 @@ static void set_timer(sd_event_source *source, uint64_t in_us)
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
+static void stop_not_started(struct daemon *daemon)
+{
+	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
+		next = job->hh_token.next;
+		if (job->phase == JOB_SUSPECT || job->phase == JOB_READY || job->phase == JOB_HELD)
+			job_give_back(job);
+	}
+}
+
+/* Others take over at once what nobody has begun. */
+static void give_back(struct daemon *daemon)
+{
+	daemon->give_back_round = 0;
+	stop_not_started(daemon);
+	engine_stop_waiting(daemon->engine, CAUSE_SHUTTING_DOWN);
+}
+
 void daemon_consumer_lost(struct daemon *daemon, const char *why)
 {
 	if (!daemon->consumer)
@@ -95,6 +115,8 @@ void daemon_consumer_lost(struct daemon *daemon, const char *why)
 	slots_forget(daemon);
 	control_forget(daemon);
 	intake_forget(daemon);
+	if (daemon->give_back_round)
+		give_back(daemon);
 	tell_state(daemon);
 	if (clock_now_us() - daemon->consumer_since_us > HEALTHY_US)
 		mq_publisher_reconnect_consumer(daemon->publisher);
@@ -357,29 +379,40 @@ static int on_publisher(sd_event_source *source, int fd, uint32_t events, void *
 
 /* ---- reload and end ---- */
 
-static void on_reload(void *userdata)
+static int read_catalogue(struct daemon *daemon, struct error *err)
 {
-	struct daemon *daemon = userdata;
 	struct config fresh = { 0 };
-	struct error err = { 0 };
-	if (config_read(daemon->config_file, &fresh, &err) < 0) {
-		log_error("config.refused", LOG_E(&err),
-			LOG_S("proceeding", "the old one stays in force"));
-	} else {
+	int r = config_read(daemon->config_file, &fresh, err);
+	if (r == 0) {
 		struct catalogue *catalogue = catalogue_new(&fresh.catalogue);
 		if (catalogue) {
 			catalogue_unref(daemon->catalogue);
 			daemon->catalogue = catalogue;
-			log_notice("config.reloaded",
-				LOG_S("from", daemon->config_file ? daemon->config_file
-								  : "the environment"),
-				LOG_S("in_force", "programs; all else needs a restart"));
 		} else {
-			log_error("config.no-memory",
-				LOG_S("proceeding", "the old one stays in force"));
+			r = error_set(err, -ENOMEM, "no memory");
 		}
 	}
 	config_deinit(&fresh);
+	return r;
+}
+
+int daemon_reload(struct daemon *daemon, struct error *err)
+{
+	const char *file = daemon->config_file;
+	int r = read_catalogue(daemon, err);
+	if (r < 0)
+		log_error("config.refused", LOG_E(err),
+			LOG_S("proceeding", "the old one stays in force"));
+	else
+		log_notice("config.reloaded", LOG_S("from", file ? file : "the environment"),
+			LOG_S("in_force", "programs; all else needs a restart"));
+	return r;
+}
+
+static void on_reload(void *userdata)
+{
+	struct error err = { 0 };
+	daemon_reload(userdata, &err);
 }
 
 void daemon_end_if_done(struct daemon *daemon)
@@ -412,13 +445,41 @@ static int on_deadline(sd_event_source *source, uint64_t now, void *userdata)
 	return 0;
 }
 
-static void stop_not_started(struct daemon *daemon)
+/* Nothing is given back before the broker has closed our consumers, or it might come to us again.
+ */
+static void take_no_more(struct daemon *daemon)
 {
-	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
-		next = job->hh_token.next;
-		if (job->phase == JOB_SUSPECT || job->phase == JOB_READY)
-			job_give_back(job);
+	slots_close(daemon);
+	if (daemon->consumer) {
+		daemon->give_back_round = daemon->pings.round + 1;
+		pings_soon(daemon);
+	} else {
+		give_back(daemon);
 	}
+}
+
+void daemon_on_ping(struct daemon *daemon)
+{
+	if (daemon->give_back_round && daemon->pings.answered >= daemon->give_back_round)
+		give_back(daemon);
+}
+
+bool daemon_takes_none(const struct daemon *daemon)
+{
+	return daemon->stopping || daemon->draining;
+}
+
+void daemon_drain(struct daemon *daemon, bool drain)
+{
+	if (daemon->stopping || daemon->draining == drain)
+		return;
+	daemon->draining = drain;
+	log_notice(drain ? "runner.draining" : "runner.undrained",
+		LOG_I("tasks", (int64_t)engine_count(daemon->engine)));
+	if (drain)
+		take_no_more(daemon);
+	tell_state(daemon);
+	daemon_balance_soon(daemon);
 }
 
 static void on_stop(void *userdata, int signal, unsigned nth)
@@ -435,9 +496,7 @@ static void on_stop(void *userdata, int signal, unsigned nth)
 	} else {
 		daemon->stopping = true;
 		notify("STOPPING=1\nSTATUS=Finishing running tasks");
-		slots_close(daemon);
-		stop_not_started(daemon);
-		engine_stop_waiting(daemon->engine, CAUSE_SHUTTING_DOWN);
+		take_no_more(daemon);
 		set_timer(daemon->deadline_source, daemon->config->limits.shutdown_us);
 	}
 	daemon_end_if_done(daemon);
@@ -527,6 +586,8 @@ static int start(struct daemon *daemon, struct error *err)
 	memory_init(&daemon->finished, FINISHED_MAX, FINISHED_AGE_US);
 	memory_init(&daemon->freed, FINISHED_MAX, FINISHED_AGE_US);
 	memory_init(&daemon->surplus, FINISHED_MAX, FINISHED_AGE_US);
+	memory_init(&daemon->signalled, SIGNALLED_MAX, FINISHED_AGE_US);
+	daemon->started_us = clock_now_us();
 	answers_init(&daemon->answers, ANSWERS_BYTES, FINISHED_AGE_US);
 	forget_acknowledged(daemon);
 	daemon->catalogue = catalogue_new(&daemon->config->catalogue);
@@ -581,6 +642,7 @@ static void stop(struct daemon *daemon)
 	memory_deinit(&daemon->finished);
 	memory_deinit(&daemon->freed);
 	memory_deinit(&daemon->surplus);
+	memory_deinit(&daemon->signalled);
 	answers_deinit(&daemon->answers);
 	memory_deinit(&daemon->acknowledged);
 	slots_deinit(daemon);

@@ -4,8 +4,9 @@
 /*
  * What the files of the daemon share: daemon.c (connections, signals, life), intake.c (a delivery
  * becomes a task), job.c (its life), slots.c (how many are taken), lease.c (long ones are parked),
- * suspects.c (what another may be running), replies.c (what happens becomes responses), control.c
- * (cancels), cancels.c (those that are kept). Nobody else includes this. Everything here belongs to
+ * suspects.c (what another may be running), replies.c (what happens becomes responses), control*.c
+ * (what is said about tasks and to us), cancellation.c (the ancestor's cancels), cancels.c (those
+ * that are kept). Nobody else includes this. Everything here belongs to
  * the main thread.
  */
 
@@ -36,6 +37,7 @@ enum job_phase {
 	JOB_NEW,     /* being looked at */
 	JOB_SUSPECT, /* it may be running elsewhere: the other runners are asked */
 	JOB_ASKED,   /* terarium: its cancellation queue is asked */
+	JOB_HELD,    /* not to be started until it is played; takes no slot */
 	JOB_READY,   /* waits for a slot of its queue */
 	JOB_RUNNING, /* with the engine */
 	JOB_OVER,    /* the final response is on its way */
@@ -85,7 +87,8 @@ struct job {
 	struct daemon *daemon;
 	char *id; /* of the task; NULL where the request had none that can be used */
 	UT_hash_handle hh_id, hh_token;
-	uint64_t token; /* names the job to the publisher */
+	uint64_t token;    /* names the job to the publisher */
+	uint64_t since_us; /* when it came */
 
 	enum job_phase phase;
 	size_t queue;      /* index of its request queue */
@@ -117,6 +120,7 @@ struct job {
 	bool kept_silent;               /* was asked while it held nothing, with ack: hold */
 	bool is_freed;                  /* given back with nothing left elsewhere … */
 	uint64_t freed_round;           /* … which is sure when these pings are answered; or 0 */
+	bool is_held;                   /* it is not to be started yet */
 	bool has_place;                 /* it counts in its queue's running */
 	bool is_fenced;                 /* it may be another's by now: killed, and not answered */
 	bool is_left;                   /* its cancellation queue is no concern any more */
@@ -157,6 +161,10 @@ struct daemon {
 	struct queue *queues; /* config->n_queues */
 	struct job *suspects;
 	bool was_ready, publisher_up, stopping;
+	bool draining; /* takes no requests until it is told to */
+	uint64_t give_back_round; /* when it is answered no request comes any more, and what has not
+				   * started is given back; 0: not waited for */
+	uint64_t started_us;
 	size_t n_ending; /* tasks that were here when the time for finishing was last looked at */
 	int status;      /* exit status */
 
@@ -168,6 +176,7 @@ struct daemon {
 	struct memory freed;     /* ids that were given back, by instances that said so */
 	struct memory surplus;   /* copies of ours, under way, of requests that somebody else has */
 	struct cancels cancels;  /* what the stream of them says */
+	struct memory signalled; /* ids, and prints of the questions that asked for it */
 	struct memory acknowledged; /* of those, what the broker was told on this connection */
 
 	struct job *asked; /* terarium: in the order in which their queues were asked */
@@ -184,6 +193,14 @@ void daemon_pump_soon(struct daemon *daemon);
 /* A slot may be free, or too many taken: looks with the next turn of the loop. */
 void daemon_balance_soon(struct daemon *daemon);
 void daemon_end_if_done(struct daemon *daemon);
+/* The catalogue is read anew. 0 or a negative errno; then the old one stays in force. */
+int daemon_reload(struct daemon *daemon, struct error *err);
+/* A round of pings was answered. */
+void daemon_on_ping(struct daemon *daemon);
+/* It is ending, or was told to drain. */
+bool daemon_takes_none(const struct daemon *daemon);
+/* Takes no more requests, and gives back what has not started; or takes them again. */
+void daemon_drain(struct daemon *daemon, bool drain);
 
 /* job.c */
 struct job *job_new(struct daemon *daemon, size_t queue);
@@ -199,6 +216,8 @@ void job_on_sent(uint64_t token); /* the publisher's thread */
 #else
 #define job_on_sent NULL
 #endif
+/* Takes it out of whatever it waits in. */
+void job_stop_waiting(struct job *job);
 /* Acknowledges what it holds. False: the connection is gone, or is lost by this. */
 bool job_settle(struct job *job);
 /* Each of these frees it: the request is answered; */
@@ -224,6 +243,9 @@ void intake_start(struct job *job);
 /* Hands the job's request to the engine (moved out of the job) when there is a slot, or gives it
  * back if we are ending. */
 void intake_submit(struct job *job);
+/* What has not started is held, or may be started. False: it has, or cannot be held. */
+bool intake_hold(struct job *job);
+void intake_play(struct job *job);
 /* Starts what waits for a slot of the queue. */
 void intake_next(struct daemon *daemon, size_t queue);
 /* What was not started comes again on another connection. */
@@ -234,6 +256,8 @@ int slots_init(struct daemon *daemon); /* 0 or -ENOMEM */
 void slots_deinit(struct daemon *daemon);
 /* Opens or closes consumers, as many as there is room for. */
 void slots_balance(struct daemon *daemon, size_t queue);
+/* How many tasks of the queue may run from now on. 0 or -ENOMEM. */
+int slots_set(struct daemon *daemon, size_t queue, unsigned slots);
 void slots_close(struct daemon *daemon);  /* all, for good */
 void slots_forget(struct daemon *daemon); /* the connection is gone */
 /* The slot that brought a delivery is the job's. */
@@ -242,7 +266,7 @@ void slots_release(struct job *job);
 void slots_park(struct job *job);
 
 /* lease.c */
-#define COPY_HEADERS 8 /* that a copy has of ours */
+#define COPY_HEADERS 9 /* that a copy has of ours */
 void lease_init(struct daemon *daemon);
 void lease_connected(struct daemon *daemon);
 void lease_lost(struct daemon *daemon);
@@ -328,6 +352,8 @@ int replies_send(struct daemon *daemon, struct mq_message *message, uint64_t tok
  * and it is remembered for that. */
 const char *control_cancel(struct daemon *daemon, const char *id);
 void control_on_message(struct daemon *daemon, struct mq_delivery *delivery);
+
+/* cancellation.c */
 /* Terarium: asks the task's own queue whether it was cancelled already; intake_submit follows when
  * it was not. */
 void control_ask_cancelled(struct job *job);

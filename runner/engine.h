@@ -63,6 +63,11 @@ size_t engine_count(const struct engine *engine);
 bool engine_stop(struct engine *engine, struct task *task, enum cause cause);
 /* The same without grace, also if it is being ended already. */
 void engine_kill(struct task *task, enum cause cause);
+/* Its processes stand still, its time limits too. False: it does not run. Twice is as once. */
+bool engine_pause(struct engine *engine, struct task *task);
+bool engine_resume(struct engine *engine, struct task *task);
+/* To its process group. False: it does not run. */
+bool engine_signal(struct task *task, int signal);
 /* All of them; @at_once: without grace, also those that are being ended already. */
 void engine_stop_all(struct engine *engine, enum cause cause, bool at_once);
 /* Ends those that have not started yet. */
@@ -74,5 +79,15 @@ const struct request *task_request(const struct task *task);
 const struct program *task_program(const struct task *task);
 void *task_front_data(const struct task *task);
 pid_t task_pid(const struct task *task); /* 0 before it runs */
+/* What a looker wants to know. */
+struct task_view {
+	const char *state; /* "waiting", "running", "paused", "ending" */
+	pid_t pid;
+	uint64_t running_us; /* without pauses */
+	uint64_t cpu_us, memory;
+	double progress; /* 0..1; -1: none known */
+	char message[256];
+};
+void task_look(const struct task *task, struct task_view *ret);
 /* The last part of what it wrote to stdout or stderr; appended to @out. 0 or -ENOMEM. */
 int task_text(const struct task *task, enum pipe_end end, struct buf *out);

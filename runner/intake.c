@@ -198,13 +198,62 @@ static bool is_known(struct daemon *daemon, const struct mq_event *event, const 
 
 /* ---- a slot ---- */
 
+static void make_ready(struct job *job)
+{
+	struct queue *queue = &job->daemon->queues[job->queue];
+	job->phase = JOB_READY;
+	DL_APPEND2(queue->ready, job, prev_waiting, next_waiting);
+}
+
+/* Not as long as it might come to us again. */
+static void give_back_in_time(struct job *job)
+{
+	if (job->daemon->give_back_round)
+		make_ready(job);
+	else
+		job_give_back(job);
+}
+
+static void hold(struct job *job)
+{
+	job->phase = JOB_HELD;
+	log_info("task.held", LOG_S("task", job->id));
+	/* The slot that brought it is for others. */
+	lease_renew_now(job);
+	daemon_balance_soon(job->daemon);
+}
+
+bool intake_hold(struct job *job)
+{
+	if (job->phase == JOB_HELD)
+		return true;
+	if (job->phase != JOB_READY)
+		return false;
+	job_stop_waiting(job);
+	job->is_held = true;
+	hold(job);
+	return true;
+}
+
+/* Until the copy that says so is safe, a death of ours means that it is held again. */
+void intake_play(struct job *job)
+{
+	job->is_held = false;
+	if (job->phase != JOB_HELD)
+		return;
+	log_info("task.played", LOG_S("task", job->id));
+	lease_renew_now(job);
+	make_ready(job);
+	daemon_balance_soon(job->daemon);
+}
+
 void intake_submit(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
 	struct queue *queue = &daemon->queues[job->queue];
 	job->phase = JOB_NEW;
-	if (daemon->stopping) {
-		job_give_back(job);
+	if (daemon_takes_none(daemon)) {
+		give_back_in_time(job);
 		return;
 	}
 	/* While it waited the connection may have died without our knowing. */
@@ -212,9 +261,12 @@ void intake_submit(struct job *job)
 		job_return(job);
 		return;
 	}
+	if (job->is_held) {
+		hold(job);
+		return;
+	}
 	if (queue->running >= daemon->config->queues[job->queue].slots || !cancels_allow(daemon)) {
-		job->phase = JOB_READY;
-		DL_APPEND2(queue->ready, job, prev_waiting, next_waiting);
+		make_ready(job);
 		return;
 	}
 	job->phase = JOB_RUNNING;
@@ -230,7 +282,7 @@ void intake_submit(struct job *job)
 void intake_next(struct daemon *daemon, size_t index)
 {
 	struct queue *queue = &daemon->queues[index];
-	if (!cancels_allow(daemon))
+	if (!cancels_allow(daemon) || daemon_takes_none(daemon))
 		return;
 	for (struct job *job = queue->ready, *next;
 		job && queue->running < daemon->config->queues[index].slots; job = next) {
@@ -251,7 +303,8 @@ void intake_forget(struct daemon *daemon)
 {
 	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
 		next = job->hh_token.next;
-		bool waits = job->phase == JOB_SUSPECT || job->phase == JOB_READY;
+		bool waits = job->phase == JOB_SUSPECT || job->phase == JOB_READY ||
+			     job->phase == JOB_HELD;
 		if (waits && !custody_is_parked(&job->custody))
 			job_free(job);
 	}
@@ -367,6 +420,15 @@ static void keep_copy(struct job *job, struct mq_delivery *delivery)
 	delivery->body = (struct buf){ 0 };
 }
 
+/* What was said of it since counts more than what the requester wrote. */
+static bool is_to_be_held(const struct job *job)
+{
+	const struct mq_header *header = mq_properties_header(&job->copy.properties, HEADER_HOLD);
+	bool was_said = header && header->kind == MQ_HEADER_INT &&
+			mq_properties_header(&job->copy.properties, HEADER_HOLDER);
+	return was_said ? header->number > 0 : job->request.hold;
+}
+
 static void cleanup_request(struct request *request)
 {
 	request_deinit(request);
@@ -403,8 +465,9 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	keep_copy(job, delivery);
 	job->request = request;
 	request = (struct request){ 0 };
-	if (daemon->stopping)
-		job_give_back(job);
+	job->is_held = is_to_be_held(job);
+	if (daemon_takes_none(daemon))
+		give_back_in_time(job);
 	else if (suspect || given_back)
 		suspects_begin(job, giver);
 	else
@@ -423,6 +486,7 @@ static void send_home(struct daemon *daemon, size_t queue, struct mq_event *even
 	job->print = print_of(&event->delivery);
 	job->is_begun = true; /* of that many runs; see add_lease_headers */
 	keep_copy(job, &event->delivery);
+	job->is_held = is_to_be_held(job);
 	log_notice("request.sent-home", LOG_S("task", id));
 	if (job_name(job, id) < 0 ||
 		lease_hand_over(job, daemon->config->queues[queue].name, false) < 0)

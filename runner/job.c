@@ -7,6 +7,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
 #include "runner/daemon_private.h"
@@ -23,6 +24,7 @@ struct job *job_new(struct daemon *daemon, size_t queue)
 	job->daemon = daemon;
 	job->queue = queue;
 	job->token = ++daemon->last_token;
+	job->since_us = clock_now_us();
 	mq_message_init(&job->copy);
 	mq_message_init(&job->answer);
 	HASH_ADD(hh_token, daemon->jobs_by_token, token, sizeof(job->token), job);
@@ -82,12 +84,14 @@ void job_on_sent(uint64_t token)
 #endif
 
 /* Out of whatever it waits in. */
-static void stop_waiting(struct job *job)
+void job_stop_waiting(struct job *job)
 {
 	struct queue *queue = &job->daemon->queues[job->queue];
 	suspects_end(job);
 	if (job->phase == JOB_READY)
 		DL_DELETE2(queue->ready, job, prev_waiting, next_waiting);
+	if (job->phase == JOB_READY || job->phase == JOB_HELD)
+		job->phase = JOB_NEW;
 	if (job->has_place) {
 		job->has_place = false;
 		queue->running--;
@@ -98,9 +102,10 @@ void job_free(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
 	/* Another may wait for its place, or the number of consumers be other because of it. */
-	bool is_odd = !job->slot || job->phase == JOB_SUSPECT || daemon->queues[job->queue].ready;
+	bool is_odd = !job->slot || !job->slot->is_open || job->phase == JOB_SUSPECT ||
+		      job->phase == JOB_HELD || daemon->queues[job->queue].ready;
 	control_end(job);
-	stop_waiting(job);
+	job_stop_waiting(job);
 	slots_release(job);
 	HASH_DELETE(hh_token, daemon->jobs_by_token, job);
 	job_unlist(job);
@@ -197,7 +202,7 @@ void job_give_back(struct job *job)
 	}
 	log_notice("request.given-back", LOG_S("task", job->id));
 	bool may_run_elsewhere = job->phase == JOB_SUSPECT;
-	stop_waiting(job);
+	job_stop_waiting(job);
 	if (may_run_elsewhere || !job->id || !job->copy.body.len ||
 		lease_hand_over(job, daemon->config->queues[job->queue].name, true) < 0)
 		job_return(job);

@@ -76,6 +76,8 @@ static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned 
 		r = mq_properties_add_int(p, HEADER_PRINT, (int64_t)job->print);
 	if (r == 0)
 		r = mq_properties_add_int(p, HEADER_CLEAN, 0);
+	if (r == 0 && (job->is_held || job->request.hold || mq_properties_header(p, HEADER_HOLD)))
+		r = mq_properties_add_int(p, HEADER_HOLD, job->is_held);
 	return r;
 }
 
@@ -260,9 +262,9 @@ static void fence(struct job *job)
 static bool is_past_fence(const struct job *job, uint64_t now)
 {
 	const struct daemon *daemon = job->daemon;
-	bool is_held =
-		job->phase == JOB_RUNNING || job->phase == JOB_SUSPECT || job->phase == JOB_READY;
-	return is_held && !job->is_fenced && now > custody_deadline(&job->custody, &daemon->rules);
+	bool is_here = job->phase == JOB_RUNNING || job->phase == JOB_SUSPECT ||
+		       job->phase == JOB_READY || job->phase == JOB_HELD;
+	return is_here && !job->is_fenced && now > custody_deadline(&job->custody, &daemon->rules);
 }
 
 /* False: the broker does not answer on a connection that seems to live. What it delivered there

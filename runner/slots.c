@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "common/log.h"
@@ -16,7 +17,8 @@
 
 #define TAG_PREFIX 'r'
 
-/* A suspect takes no slot: for each of them one more may be open, twice as many in all. */
+/* A suspect takes no slot, nor does what is held: for each of them one more may be open, twice as
+ * many in all. */
 #define ROOM_FOR_SUSPECTS 2
 
 int slots_init(struct daemon *daemon)
@@ -32,6 +34,32 @@ int slots_init(struct daemon *daemon)
 		if (!queue->slots)
 			return -ENOMEM;
 	}
+	return 0;
+}
+
+/* Jobs point to theirs. */
+static int grow(struct queue *queue, size_t n)
+{
+	struct slot *more = realloc(queue->slots, n * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	memset(more + queue->n_slots, 0, (n - queue->n_slots) * sizeof(*more));
+	for (size_t i = 0; i < queue->n_slots; i++)
+		if (more[i].job)
+			more[i].job->slot = &more[i];
+	queue->slots = more;
+	queue->n_slots = n;
+	return 0;
+}
+
+int slots_set(struct daemon *daemon, size_t index, unsigned slots)
+{
+	struct queue *queue = &daemon->queues[index];
+	size_t n = (size_t)slots * ROOM_FOR_SUSPECTS;
+	if (n > queue->n_slots && grow(queue, n) < 0)
+		return -ENOMEM;
+	daemon->config->queues[index].slots = slots;
+	daemon_balance_soon(daemon);
 	return 0;
 }
 
@@ -58,8 +86,8 @@ static int send_consume(struct daemon *daemon, size_t queue, size_t slot, bool o
  * connection took from us: that is to come back through one. */
 static bool takes_a_place(const struct job *job)
 {
-	return !job->slot && job->phase != JOB_SUSPECT && job->phase != JOB_LEAVING &&
-	       custody_is_live(&job->custody);
+	return !job->slot && job->phase != JOB_SUSPECT && job->phase != JOB_HELD &&
+	       job->phase != JOB_LEAVING && custody_is_live(&job->custody);
 }
 
 static size_t wanted(struct daemon *daemon, size_t index)
@@ -68,7 +96,7 @@ static size_t wanted(struct daemon *daemon, size_t index)
 	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next) {
 		if (job->queue != index)
 			continue;
-		suspects += job->slot && job->phase == JOB_SUSPECT;
+		suspects += job->slot && (job->phase == JOB_SUSPECT || job->phase == JOB_HELD);
 		guests += takes_a_place(job);
 	}
 	if (suspects > slots)
@@ -81,7 +109,7 @@ void slots_balance(struct daemon *daemon, size_t index)
 	struct queue *queue = &daemon->queues[index];
 	size_t want, open = 0;
 	int r = 0;
-	if (!daemon->consumer || daemon->stopping)
+	if (!daemon->consumer || daemon->stopping || daemon->draining)
 		return;
 	want = wanted(daemon, index);
 	for (size_t i = 0; i < queue->n_slots; i++)

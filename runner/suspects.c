@@ -184,7 +184,8 @@ void suspects_on_asked(struct job *job)
 
 static bool is_ours(const struct job *job)
 {
-	return job->phase == JOB_RUNNING || job->phase == JOB_READY || job->phase == JOB_OVER;
+	return job->phase == JOB_RUNNING || job->phase == JOB_READY || job->phase == JOB_HELD ||
+	       job->phase == JOB_OVER;
 }
 
 void suspects_connected(struct daemon *daemon)
@@ -201,7 +202,7 @@ void suspects_connected(struct daemon *daemon)
  * made that says that it has begun. */
 static bool is_counted(struct job *job)
 {
-	if (!lease_is_possible(job->daemon))
+	if (!lease_is_possible(job->daemon) || job->is_held)
 		return true;
 	if (!job->is_begun) {
 		job->is_begun = true;

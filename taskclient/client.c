@@ -85,8 +85,8 @@ struct taskclient *taskclient_close(struct taskclient *c)
 		c->submissions = s->next;
 		free(s);
 	}
-	while (c->cancels)
-		cancel_remove(c, c->cancels);
+	while (c->questions)
+		question_remove(c, c->questions);
 	while (c->first) {
 		struct pending_event *p = c->first;
 
@@ -107,7 +107,7 @@ int taskclient_fd(const struct taskclient *c)
 int taskclient_wait_ms(const struct taskclient *c)
 {
 	uint64_t now = clock_now_us();
-	uint64_t at = cancel_next_us(c);
+	uint64_t at = question_next_us(c);
 
 	if (at > c->tick_us)
 		at = c->tick_us;

@@ -15,7 +15,7 @@
 void taskclient_event_deinit(struct taskclient_event *event)
 {
 	received_response_deinit(&event->response);
-	control_answer_deinit(&event->answer);
+	record_deinit(&event->answer);
 	*event = (struct taskclient_event){ 0 };
 }
 
@@ -27,14 +27,23 @@ void taskclient_copy_id(char to[ID_MAX + 1], const char *id)
 int taskclient_post(struct taskclient *c, enum taskclient_event_kind kind, const char *id,
 	const struct error *err)
 {
+	struct taskclient_event event = { .kind = kind };
+
+	taskclient_copy_id(event.id, id);
+	if (err)
+		event.error = *err;
+	return taskclient_post_event(c, &event);
+}
+
+int taskclient_post_event(struct taskclient *c, struct taskclient_event *event)
+{
 	struct pending_event *p = calloc(1, sizeof(*p));
 
-	if (!p)
+	if (!p) {
+		taskclient_event_deinit(event);
 		return -ENOMEM;
-	p->event.kind = kind;
-	taskclient_copy_id(p->event.id, id);
-	if (err)
-		p->event.error = *err;
+	}
+	p->event = *event;
 	if (c->last)
 		c->last->next = p;
 	else
@@ -149,22 +158,30 @@ static int on_response(
 	ret->kind = TASKCLIENT_RESPONSE;
 	taskclient_copy_id(ret->id, ret->response.id);
 	if (status_is_final(ret->response.status)) {
-		cancel_forget(c, s->id);
+		question_forget(c, s->id);
 		submission_remove(c, s); /* what else comes for it is nobody's */
 	}
 	return EVENT;
 }
 
+static void add_header(struct record *answer, const struct mq_header *header)
+{
+	if (header->kind == MQ_HEADER_TEXT)
+		record_add_header(answer, header->name, header->text);
+}
+
 static int read_answer(const struct mq_delivery *d, struct taskclient_event *ret)
 {
-	if (d->body.len == 0)
-		return control_answer_decode_headers(
-			mq_header_get, (void *)&d->properties, &ret->answer, &ret->error);
+	if (d->body.len == 0) {
+		for (unsigned i = 0; i < d->properties.n_headers; i++)
+			add_header(&ret->answer, &d->properties.headers[i]);
+		return control_answer_check(&ret->answer, &ret->error);
+	}
 	return control_answer_decode(
 		buf_slice(&d->body), d->properties.content_type, &ret->answer, &ret->error);
 }
 
-static int on_answer(struct taskclient *c, struct cancel *cancel, const struct mq_delivery *d,
+static int on_answer(struct taskclient *c, struct question *q, const struct mq_delivery *d,
 	struct taskclient_event *ret)
 {
 	int r = read_answer(d, ret);
@@ -172,21 +189,23 @@ static int on_answer(struct taskclient *c, struct cancel *cancel, const struct m
 	if (r < 0 && r != -EINVAL)
 		return r;
 	ret->kind = r == 0 ? TASKCLIENT_ANSWER : TASKCLIENT_BAD_ANSWER;
-	taskclient_copy_id(ret->id, cancel->id);
+	ret->question = q->number;
+	const char *id = r == 0 ? record_text(&ret->answer, "id") : NULL;
+	taskclient_copy_id(ret->id, q->id[0] ? q->id : id ? id : "");
 	if (r == 0)
-		cancel_remove(c, cancel);
+		question_on_answer(c, q, &ret->answer);
 	return EVENT;
 }
 
 static int on_delivery(
 	struct taskclient *c, const struct mq_delivery *d, struct taskclient_event *ret)
 {
-	struct cancel *cancel = cancel_by_token(c, d->properties.correlation_id);
+	struct question *q = question_by_token(c, d->properties.correlation_id);
 
-	if (cancel)
-		return on_answer(c, cancel, d, ret);
-	/* To a cancel that was repeated, and is answered already: nobody's any more. */
-	return cancel_is_token(d->properties.correlation_id) ? NOTHING : on_response(c, d, ret);
+	if (q)
+		return on_answer(c, q, d, ret);
+	/* To a question that is over: nobody's any more. */
+	return question_is_token(d->properties.correlation_id) ? NOTHING : on_response(c, d, ret);
 }
 
 /* ---- what the server says ---- */
@@ -206,7 +225,7 @@ static int on_closed(struct taskclient *c, const struct mq_event *event, struct 
 	case CHANNEL_REQUESTS:
 		return submission_on_closed(c, event);
 	case CHANNEL_CONTROL:
-		return cancel_on_closed(c, event);
+		return question_on_closed(c, event);
 	default:
 		return error_set(err, -ECONNRESET, "the server closed a channel: %u %s",
 			event->code, event->text);
@@ -250,7 +269,7 @@ static int tick(struct taskclient *c, struct error *err)
 		if (r < 0)
 			return r;
 	}
-	r = cancel_tick(c, now);
+	r = question_tick(c, now);
 	return r < 0 ? error_set(err, r, "the connection to the server was lost") : 0;
 }
 

@@ -22,12 +22,17 @@ struct submission {
 
 #define TOKEN_SIZE (ID_MAX + 16)
 
-/* A cancel that was not answered yet. */
-struct cancel {
-	struct cancel *next;
-	char id[ID_MAX + 1];
-	char token[TOKEN_SIZE]; /* tells its answer from responses */
-	uint64_t again_us, deadline_us;
+/* What was asked of the runners and is not over yet. */
+struct question {
+	struct question *next;
+	enum control_op op;
+	uint64_t number;
+	char id[ID_MAX + 1];    /* of the task that it is about; "": of many */
+	char token[TOKEN_SIZE]; /* tells its answers from responses */
+	struct mq_message message;
+	uint64_t again_us, deadline_us, quiet_us;
+	uint64_t answered_us; /* the last time; 0: never */
+	unsigned n_runners;   /* that have said all */
 };
 
 struct pending_event {
@@ -44,12 +49,14 @@ struct taskclient {
 	bool requests_closed; /* the server closed CHANNEL_REQUESTS */
 	bool control_closed;
 	struct submission *submissions;
-	struct cancel *cancels;
+	struct question *questions;
+	uint64_t last_question;
 	/* What one frame brought besides the event that was given. */
 	struct pending_event *first, *last;
 };
 
-/* Keeps an event for taskclient_next. 0 or -ENOMEM. */
+/* Keeps an event (moved) for taskclient_next. 0 or -ENOMEM. */
+int taskclient_post_event(struct taskclient *c, struct taskclient_event *event);
 int taskclient_post(struct taskclient *c, enum taskclient_event_kind kind, const char *id,
 	const struct error *err);
 void taskclient_copy_id(char to[ID_MAX + 1], const char *id);
@@ -61,14 +68,16 @@ int submission_on_confirm(struct taskclient *c, const struct mq_event *event);
 void submission_on_returned(struct taskclient *c, const struct mq_event *event);
 int submission_on_closed(struct taskclient *c, const struct mq_event *event);
 
-/* control.c */
+/* questions.c */
 /* Whether it is one of ours, of now or before. */
-bool cancel_is_token(const char *text);
-struct cancel *cancel_by_token(struct taskclient *c, const char *token);
-void cancel_remove(struct taskclient *c, struct cancel *cancel);
-/* The task has ended: nothing is asked any more. */
-void cancel_forget(struct taskclient *c, const char *id);
-int cancel_on_closed(struct taskclient *c, const struct mq_event *event);
-/* Sends again what is due and gives up what is over. 0 or a negative errno. */
-int cancel_tick(struct taskclient *c, uint64_t now_us);
-uint64_t cancel_next_us(const struct taskclient *c);
+bool question_is_token(const char *text);
+struct question *question_by_token(struct taskclient *c, const char *token);
+/* May end it. */
+void question_on_answer(struct taskclient *c, struct question *q, const struct record *answer);
+void question_remove(struct taskclient *c, struct question *question);
+/* The task has ended: nothing is asked about it any more. */
+void question_forget(struct taskclient *c, const char *id);
+int question_on_closed(struct taskclient *c, const struct mq_event *event);
+/* Sends again what is due and ends what is over. 0 or a negative errno. */
+int question_tick(struct taskclient *c, uint64_t now_us);
+uint64_t question_next_us(const struct taskclient *c);

@@ -54,6 +54,21 @@ struct taskclient_request {
 int taskclient_submit(
 	struct taskclient *c, const struct taskclient_request *request, struct error *err);
 
+/* How long is waited for answers. */
+struct taskclient_patience {
+	unsigned most_ms;  /* in all */
+	unsigned quiet_ms; /* of a question to many: after a runner has said all; others that are
+			    * there have been heard by then */
+};
+
+/* Puts a control message (borrowed; wire/control.h, docs/protocol.md) to the runners: about one
+ * task, to its owner; about many, or about runners, to all of them. Sent again every 2 s while
+ * nobody answers. TASKCLIENT_ANSWER comes for each answer. A question about one task is over with
+ * the first; any other with TASKCLIENT_ANSWERED. Either with TASKCLIENT_NO_ANSWER if nobody
+ * answered. 0, -EINVAL, -ENOMEM (the client being unharmed) or another negative errno when the
+ * connection is lost. @ret_number (may be NULL) is `question` of these events. */
+int taskclient_ask(struct taskclient *c, const struct control *control,
+	const struct taskclient_patience *patience, uint64_t *ret_number, struct error *err);
 /* Asks whoever has the task @id to end it, again every 2 s, until it is answered
  * (TASKCLIENT_ANSWER), its final response came, or @patience_ms are over (TASKCLIENT_NO_ANSWER).
  * For tasks of this client and of others. Nothing happens if that is under way. 0 or a negative
@@ -74,9 +89,10 @@ enum taskclient_event_kind {
 				* refuses) */
 	TASKCLIENT_RESPONSE,   /* response, facts */
 	TASKCLIENT_MALFORMED,  /* an answer that is no response: error; id where it can be told */
-	TASKCLIENT_ANSWER,     /* answer to a cancel: "accepted", "gone", or an error text */
+	TASKCLIENT_ANSWER,     /* answer; id of the task, if it is about one */
+	TASKCLIENT_ANSWERED,   /* nothing more is to be expected; runners */
 	TASKCLIENT_BAD_ANSWER, /* one that is not understood: error; a good one may still come */
-	TASKCLIENT_NO_ANSWER,  /* nobody answered a cancel; error -ENOENT: no control exchange */
+	TASKCLIENT_NO_ANSWER,  /* nobody answered; error -ENOENT: no control exchange */
 	TASKCLIENT_BLOCKED,    /* the server takes nothing for now; error has its words */
 	TASKCLIENT_UNBLOCKED,
 };
@@ -101,7 +117,9 @@ struct taskclient_event {
 	struct error error;
 	struct received_response response;
 	struct taskclient_facts facts;
-	struct control_answer answer;
+	uint64_t question;    /* number of what was answered, or not */
+	unsigned runners;     /* how many have said all */
+	struct record answer; /* wire/control.h says what is in it */
 };
 
 /* Gives 1 and fills @ret (to be released with taskclient_event_deinit), 0, or a negative errno. */

@@ -54,16 +54,18 @@ static void print_answer(const char *id, const char *text, const char *runner)
 
 static void on_answer(struct cancel_verb *v, const struct taskclient_event *event)
 {
-	const struct control_answer *a = &event->answer;
+	const char *result = record_text(&event->answer, "result");
+	const char *runner = record_text(&event->answer, "runner");
+	const char *error = record_text(&event->answer, "error");
 
-	if (a->result && strcmp(a->result, "accepted") == 0) {
-		print_answer(event->id, "accepted by", a->runner);
+	if (result && strcmp(result, CONTROL_ACCEPTED) == 0) {
+		print_answer(event->id, "accepted by", runner);
 		settle(v, EXIT_DONE);
-	} else if (a->result && strcmp(a->result, "gone") == 0) {
-		print_answer(event->id, "has ended already, says", a->runner);
+	} else if (result && strcmp(result, CONTROL_GONE) == 0) {
+		print_answer(event->id, "has ended already, says", runner);
 		settle(v, EXIT_TASK_FAILED);
 	} else {
-		say("%s: %s", event->id, a->error ? a->error : "an answer that says nothing");
+		say("%s: %s", event->id, error ? error : "an answer that says nothing");
 		settle(v, EXIT_BROKER);
 	}
 }

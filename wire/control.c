@@ -4,35 +4,144 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static const char *const op_names[] = {
+#include "common/parse.h"
+
+#define SLOTS_MAX 10000
+#define TAIL_MAX  (1 << 20)
+
+enum about { ABOUT_TASKS, ABOUT_RUNNERS, BETWEEN_RUNNERS };
+
+static const char *const op_names[CONTROL_OPS] = {
 	[CONTROL_CANCEL] = "cancel",
+	[CONTROL_KILL] = "kill",
+	[CONTROL_PAUSE] = "pause",
+	[CONTROL_RESUME] = "resume",
+	[CONTROL_HOLD] = "hold",
+	[CONTROL_PLAY] = "play",
+	[CONTROL_SIGNAL] = "signal",
+	[CONTROL_STATUS] = "status",
+	[CONTROL_LIST] = "list",
+	[CONTROL_PING] = "ping",
+	[CONTROL_PROGRAMS] = "programs",
+	[CONTROL_DRAIN] = "drain",
+	[CONTROL_UNDRAIN] = "undrain",
+	[CONTROL_SET_SLOTS] = "set-slots",
+	[CONTROL_RELOAD] = "reload",
 	[CONTROL_WHO_HAS] = "who-has",
 	[CONTROL_HOLDER] = "holder",
 	[CONTROL_BACK] = "back",
 	[CONTROL_FREE] = "free",
 };
 
+static const enum about about[CONTROL_OPS] = {
+	[CONTROL_CANCEL] = ABOUT_TASKS,
+	[CONTROL_KILL] = ABOUT_TASKS,
+	[CONTROL_PAUSE] = ABOUT_TASKS,
+	[CONTROL_RESUME] = ABOUT_TASKS,
+	[CONTROL_HOLD] = ABOUT_TASKS,
+	[CONTROL_PLAY] = ABOUT_TASKS,
+	[CONTROL_SIGNAL] = ABOUT_TASKS,
+	[CONTROL_STATUS] = ABOUT_TASKS,
+	[CONTROL_LIST] = ABOUT_TASKS,
+	[CONTROL_PING] = ABOUT_RUNNERS,
+	[CONTROL_PROGRAMS] = ABOUT_RUNNERS,
+	[CONTROL_DRAIN] = ABOUT_RUNNERS,
+	[CONTROL_UNDRAIN] = ABOUT_RUNNERS,
+	[CONTROL_SET_SLOTS] = ABOUT_RUNNERS,
+	[CONTROL_RELOAD] = ABOUT_RUNNERS,
+	[CONTROL_WHO_HAS] = BETWEEN_RUNNERS,
+	[CONTROL_HOLDER] = BETWEEN_RUNNERS,
+	[CONTROL_BACK] = BETWEEN_RUNNERS,
+	[CONTROL_FREE] = BETWEEN_RUNNERS,
+};
+
+/* What would reach everything must say so, where it changes anything. */
+static bool may_be_all(enum control_op op)
+{
+	return op == CONTROL_LIST || op == CONTROL_PING || op == CONTROL_PROGRAMS;
+}
+
+const char *control_op_name(enum control_op op)
+{
+	return op_names[op];
+}
+
+bool control_is_about_tasks(enum control_op op)
+{
+	return about[op] == ABOUT_TASKS;
+}
+
 #define N_FIELDS(fields) (sizeof(fields) / sizeof(*(fields)))
 
-#define CONTROL_FIELDS(op, c)                                                        \
-	{                                                                            \
-		{ "op", &(op) }, { "id", &(c)->id }, { "instance", &(c)->instance }, \
-			{ "state", &(c)->state }, { "queue", &(c)->queue },          \
-			{ "print", &(c)->print },                                    \
-		{                                                                    \
-			"question", &(c)->question                                   \
-		}                                                                    \
-	}
+/* clang-format off */
+#define CONTROL_FIELDS(op, c) { \
+	{ .name = "op", .value = &(op) }, \
+	{ .name = "id", .value = &(c)->id }, \
+	{ .name = "group", .value = &(c)->selector.group }, \
+	{ .name = "program", .value = &(c)->selector.program }, \
+	{ .name = "user", .value = &(c)->selector.user }, \
+	{ .name = "project", .value = &(c)->selector.project }, \
+	{ .name = "runner", .value = &(c)->selector.runner }, \
+	{ .name = "all", .value = &(c)->selector.all, .or_number = true }, \
+	{ .name = "signal", .value = &(c)->signal, .or_number = true }, \
+	{ .name = "slots", .value = &(c)->slots, .or_number = true }, \
+	{ .name = "tail", .value = &(c)->tail, .or_number = true }, \
+	{ .name = "instance", .value = &(c)->instance }, \
+	{ .name = "state", .value = &(c)->state }, \
+	{ .name = "queue", .value = &(c)->queue }, \
+	{ .name = "print", .value = &(c)->print }, \
+	{ .name = "question", .value = &(c)->question }, \
+}
+/* clang-format on */
 
-static int check(const char *op, struct control *c, struct error *err)
+/* ---- what must be there ---- */
+
+static int check_all(const struct control *c, struct error *err)
 {
-	int r = fields_parse_op(op_names, N_FIELDS(op_names), op, err);
+	const char *all = c->selector.all;
 
-	if (r >= 0) {
-		c->op = (enum control_op)r;
-		r = fields_check_id(c->id, err);
-	}
-	if (r == 0 && c->op != CONTROL_CANCEL && !c->instance)
+	if (!all || slice_equal(slice_of(all), "true"))
+		return 0;
+	return error_set(err, -EINVAL, "all can only be true");
+}
+
+static bool names_tasks(const struct control_selector *s)
+{
+	return s->group || s->program || s->user || s->project;
+}
+
+static int check_tasks(const struct control *c, struct error *err)
+{
+	const struct control_selector *s = &c->selector;
+	bool selects = names_tasks(s) || s->runner || s->all;
+
+	if (c->id && selects)
+		return error_set(err, -EINVAL, "id stands alone: nothing else can be selected");
+	if (c->id)
+		return fields_check_id(c->id, err);
+	if (!selects && !may_be_all(c->op))
+		return error_set(err, -EINVAL,
+			"id is missing, or group, program, user, project, runner or all");
+	return 0;
+}
+
+static int check_runners(const struct control *c, struct error *err)
+{
+	const struct control_selector *s = &c->selector;
+
+	if (c->id || names_tasks(s))
+		return error_set(
+			err, -EINVAL, "%s is about runners: runner or all", op_names[c->op]);
+	if (!s->runner && !s->all && !may_be_all(c->op))
+		return error_set(err, -EINVAL, "runner is missing, or all");
+	return 0;
+}
+
+static int check_between(const struct control *c, struct error *err)
+{
+	int r = fields_check_id(c->id, err);
+
+	if (r == 0 && !c->instance)
 		r = error_set(err, -EINVAL, "instance is missing");
 	if (r == 0 && (c->op == CONTROL_WHO_HAS || c->op == CONTROL_HOLDER) && !c->question)
 		r = error_set(err, -EINVAL, "question is missing");
@@ -40,6 +149,47 @@ static int check(const char *op, struct control *c, struct error *err)
 		r = error_set(err, -EINVAL, "state is missing");
 	return r;
 }
+
+static int check_number(const char *name, const char *text, int64_t max, struct error *err)
+{
+	int64_t number;
+
+	if (text && parse_int(text, 0, max, &number) < 0)
+		return error_set(err, -EINVAL, "%s must be a whole number from 0 to %lld", name,
+			(long long)max);
+	return 0;
+}
+
+static int check_arguments(const struct control *c, struct error *err)
+{
+	int r = check_all(c, err);
+
+	if (r == 0 && c->op == CONTROL_SIGNAL && !c->signal)
+		r = error_set(err, -EINVAL, "signal is missing");
+	if (r == 0 && c->op == CONTROL_SET_SLOTS && !c->slots)
+		r = error_set(err, -EINVAL, "slots is missing");
+	if (r == 0)
+		r = check_number("slots", c->slots, SLOTS_MAX, err);
+	return r < 0 ? r : check_number("tail", c->tail, TAIL_MAX, err);
+}
+
+static int check(const char *op, struct control *c, struct error *err)
+{
+	static int (*const checks[])(const struct control *, struct error *) = {
+		[ABOUT_TASKS] = check_tasks,
+		[ABOUT_RUNNERS] = check_runners,
+		[BETWEEN_RUNNERS] = check_between,
+	};
+	int r = fields_parse_op(op_names, CONTROL_OPS, op, err);
+
+	if (r < 0)
+		return r;
+	c->op = (enum control_op)r;
+	r = checks[about[c->op]](c, err);
+	return r < 0 ? r : check_arguments(c, err);
+}
+
+/* ---- bytes and headers ---- */
 
 int control_decode(
 	struct slice body, const char *content_type, struct control *ret, struct error *err)
@@ -89,73 +239,27 @@ int control_encode_headers(const struct control *control, fields_put_fn put, voi
 
 void control_deinit(struct control *control)
 {
-	free(control->id);
-	free(control->instance);
-	free(control->state);
-	free(control->queue);
-	free(control->print);
-	free(control->question);
+	char *op = NULL;
+	const struct text_field fields[] = CONTROL_FIELDS(op, control);
+
+	for (size_t i = 0; i < N_FIELDS(fields); i++)
+		free(*fields[i].value);
 	*control = (struct control){ 0 };
 }
 
 /* ---- answers ---- */
 
-#define ANSWER_FIELDS(a)                                                                    \
-	{                                                                                   \
-		{ "id", &(a)->id }, { "result", &(a)->result }, { "runner", &(a)->runner }, \
-		{                                                                           \
-			"error", &(a)->error                                                \
-		}                                                                           \
-	}
-
-static int check_answer(const struct control_answer *answer, struct error *err)
+int control_answer_check(const struct record *answer, struct error *err)
 {
-	return answer->result || answer->error
-		       ? 0
-		       : error_set(err, -EINVAL, "the answer holds neither result nor error");
-}
-
-int control_answer_encode(
-	enum wire_encoding encoding, const struct control_answer *answer, struct buf *ret)
-{
-	struct control_answer a = *answer;
-	const struct text_field fields[] = ANSWER_FIELDS(&a);
-
-	return fields_encode(encoding, fields, N_FIELDS(fields), ret);
-}
-
-int control_answer_encode_headers(
-	const struct control_answer *answer, fields_put_fn put, void *userdata)
-{
-	struct control_answer a = *answer;
-	const struct text_field fields[] = ANSWER_FIELDS(&a);
-
-	return fields_put(fields, N_FIELDS(fields), put, userdata);
+	if (record_text(answer, "result") || record_text(answer, "error"))
+		return 0;
+	return error_set(err, -EINVAL, "the answer holds neither result nor error");
 }
 
 int control_answer_decode(
-	struct slice body, const char *content_type, struct control_answer *ret, struct error *err)
+	struct slice body, const char *content_type, struct record *ret, struct error *err)
 {
-	const struct text_field fields[] = ANSWER_FIELDS(ret);
-	int r = fields_decode(wire_detect(content_type, body), body, fields, N_FIELDS(fields), err);
+	int r = record_decode(body, content_type, ret, err);
 
-	return r < 0 ? r : check_answer(ret, err);
-}
-
-int control_answer_decode_headers(
-	fields_get_fn get, void *userdata, struct control_answer *ret, struct error *err)
-{
-	const struct text_field fields[] = ANSWER_FIELDS(ret);
-	int r = fields_get(fields, N_FIELDS(fields), get, userdata);
-
-	return r < 0 ? r : check_answer(ret, err);
-}
-
-void control_answer_deinit(struct control_answer *answer)
-{
-	free(answer->id);
-	free(answer->result);
-	free(answer->runner);
-	free(answer->error);
-	*answer = (struct control_answer){ 0 };
+	return r < 0 ? r : control_answer_check(ret, err);
 }

@@ -14,9 +14,13 @@
 static int read_member(
 	const struct text_field *fields, size_t n, const struct member *m, struct error *err)
 {
+	bool is_number;
+
 	for (size_t i = 0; i < n; i++)
 		if (member_is(m, fields[i].name) && !member_is_null(m))
-			return member_text(m, fields[i].value, err);
+			return fields[i].or_number
+				       ? member_scalar(m, fields[i].value, &is_number, err)
+				       : member_text(m, fields[i].value, err);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 struct text_field {
 	const char *name; /* up to 24 bytes */
 	char **value;     /* owned; NULL: not there */
+	bool or_number;   /* may be written as a number, too, or as true or false */
 };
 
 /* Gives the text of a header, or NULL. */

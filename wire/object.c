@@ -2,7 +2,10 @@
 #include "wire/object.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -400,6 +403,62 @@ int member_number(const struct member *m, double *ret, struct error *err)
 	return 0;
 }
 
+static bool is_whole(struct slice json)
+{
+	for (size_t i = 0; i < json.len; i++)
+		if (json.data[i] != '-' && (json.data[i] < '0' || json.data[i] > '9'))
+			return false;
+	return true;
+}
+
+/* Whole numbers keep all their digits. */
+static bool whole_number(const struct member *m, char *ret, size_t size)
+{
+	struct msgpack_head head;
+
+	if (m->encoding == WIRE_JSON) {
+		if (m->value.len >= size || !is_whole(m->value))
+			return false;
+		snprintf(ret, size, "%.*s", (int)m->value.len, m->value.data);
+		return true;
+	}
+	msgpack_head_read(m->value, &head);
+	if (head.kind == MSGPACK_UINT)
+		snprintf(ret, size, "%" PRIu64, head.bits);
+	else if (head.kind == MSGPACK_INT)
+		snprintf(ret, size, "%" PRId64, (int64_t)head.bits);
+	return head.kind == MSGPACK_UINT || head.kind == MSGPACK_INT;
+}
+
+static bool number_text(const struct member *m, char *ret, size_t size)
+{
+	double number;
+
+	if (whole_number(m, ret, size))
+		return true;
+	if (member_number(m, &number, NULL) < 0)
+		return false;
+	snprintf(ret, size, "%.10g", number);
+	return true;
+}
+
+int member_scalar(const struct member *m, char **ret, bool *ret_is_number, struct error *err)
+{
+	char digits[40];
+	bool truth = false;
+	int r;
+
+	*ret_is_number = number_text(m, digits, sizeof(digits));
+	if (!*ret_is_number) {
+		r = member_text(m, ret, err);
+		if (r != -EINVAL || member_bool(m, &truth, NULL) < 0)
+			return r;
+		snprintf(digits, sizeof(digits), "%s", truth ? "true" : "false");
+	}
+	*ret = strdup(digits);
+	return *ret ? 0 : -ENOMEM;
+}
+
 /* The base64 text of a JSON string. Some writers escape '/', so escapes are taken out where there
  * are any; otherwise it is decoded from where it stands. */
 static int json_bytes(const struct member *m, size_t max, struct buf *ret, struct error *err)
@@ -444,6 +503,52 @@ int member_bytes(const struct member *m, size_t max, struct buf *ret, struct err
 		error_set(err, r, "%.*s holds more than %zu bytes", shown(m->name), m->name.data,
 			max);
 	return r;
+}
+
+/* All of it was recognized before. */
+static int json_element(const struct member *m, size_t *at, struct member *ret)
+{
+	*at = *at > 0 ? *at : 1; /* behind '[' */
+	*at += json_space_len((struct slice){ m->value.data + *at, m->value.len - *at });
+	if (m->value.data[*at] == ',')
+		++*at;
+	*at += json_space_len((struct slice){ m->value.data + *at, m->value.len - *at });
+	if (m->value.data[*at] == ']')
+		return 0;
+	ret->value.data = m->value.data + *at;
+	if (json_value_len((struct slice){ ret->value.data, m->value.len - *at }, WIRE_DEPTH_MAX,
+		    &ret->value.len) != JSON_DONE)
+		return 0;
+	*at += ret->value.len;
+	return 1;
+}
+
+static int msgpack_element(
+	const struct member *m, const struct msgpack_head *head, size_t *at, struct member *ret)
+{
+	*at = *at > 0 ? *at : head->size;
+	if (*at >= m->value.len)
+		return 0;
+	ret->value.data = m->value.data + *at;
+	if (msgpack_value_len((struct slice){ ret->value.data, m->value.len - *at }, WIRE_DEPTH_MAX,
+		    &ret->value.len) != MSGPACK_DONE)
+		return 0;
+	*at += ret->value.len;
+	return 1;
+}
+
+int member_element(const struct member *m, size_t *at, struct member *ret, struct error *err)
+{
+	struct msgpack_head head = { 0 };
+
+	ret->encoding = m->encoding;
+	ret->name = m->name;
+	if (m->encoding == WIRE_JSON)
+		return *m->value.data == '[' ? json_element(m, at, ret)
+					     : wrong(m, "not an array", err);
+	msgpack_head_read(m->value, &head);
+	return head.kind == MSGPACK_ARRAY ? msgpack_element(m, &head, at, ret)
+					  : wrong(m, "not an array", err);
 }
 
 int member_raw(const struct member *m, struct buf *ret)

@@ -67,8 +67,14 @@ int member_append_text(const struct member *m, struct buf *ret, struct error *er
 int member_bool(const struct member *m, bool *ret, struct error *err);
 /* A finite number. */
 int member_number(const struct member *m, double *ret, struct error *err);
+/* A text as above, a number as JSON would write it (whole ones up to 2^63 exactly), or "true" and
+ * "false"; owned. */
+int member_scalar(const struct member *m, char **ret, bool *ret_is_number, struct error *err);
 /* Bytes: base64 in JSON, bin or str in MessagePack; into @ret, which is empty. More than @max (0:
  * no limit) are -EMSGSIZE, and never allocated. */
 int member_bytes(const struct member *m, size_t max, struct buf *ret, struct error *err);
+/* The elements of an array, one after another: 1 and the element (under the member's name), 0 after
+ * the last, -EINVAL if it is no array. @at: 0 before the first. */
+int member_element(const struct member *m, size_t *at, struct member *ret, struct error *err);
 /* Whatever stands there, as it stands there; appended. */
 int member_raw(const struct member *m, struct buf *ret);

@@ -16,6 +16,10 @@
 #define TIMEOUT_MAX_MS (10 * 365 * 86400 * MS_PER_SECOND)
 /* The longest routing key that AMQP can carry. */
 #define ROUTING_KEY_MAX 255
+#define GROUP_MAX       255
+#define LABELS_MAX      16
+#define LABEL_MAX       64
+#define DEPTH_MAX       100
 
 struct decoding {
 	struct request *request;
@@ -139,6 +143,78 @@ static int read_use_cache(struct decoding *d, const struct member *m, struct err
 	return outcome_of(member_bool(m, &d->request->use_cache, err));
 }
 
+static int read_group(struct decoding *d, const struct member *m, struct error *err)
+{
+	int r = member_text(m, &d->request->group, err);
+
+	if (r < 0)
+		return outcome_of(r);
+	r = (int)strlen(d->request->group);
+	return r < 1 || r > GROUP_MAX ? bad(err, "group must be 1 to 255 bytes") : REQUEST_OK;
+}
+
+static bool is_label(const char *text)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				      "0123456789_.:-";
+	size_t len = strlen(text);
+
+	return len >= 1 && len <= LABEL_MAX && strspn(text, letters) == len;
+}
+
+static int add_label(struct buf *labels, const struct member *m, struct error *err)
+{
+	char *label = NULL;
+	int r = member_text(m, &label, err);
+
+	if (r == 0 && !is_label(label))
+		r = error_set(err, -EINVAL,
+			"labels: each is 1 to 64 letters, digits, '_', '.', ':' or '-'");
+	if (r == 0)
+		r = buf_printf(labels, "%s%s", labels->len > 0 ? "," : "", label);
+	free(label);
+	return r;
+}
+
+static int read_labels(struct decoding *d, const struct member *m, struct error *err)
+{
+	struct buf labels = { 0 };
+	struct member element;
+	size_t at = 0;
+	int r, n = 0;
+
+	while ((r = member_element(m, &at, &element, err)) > 0 && r != -ENOMEM) {
+		r = ++n > LABELS_MAX ? error_set(err, -EINVAL, "labels: at most 16")
+				     : add_label(&labels, &element, err);
+		if (r < 0)
+			break;
+	}
+	if (r == 0 && labels.len > 0)
+		r = buf_append(&labels, "", 1);
+	if (r == 0)
+		d->request->labels = buf_steal(&labels, NULL);
+	buf_deinit(&labels);
+	return outcome_of(r);
+}
+
+static int read_depth(struct decoding *d, const struct member *m, struct error *err)
+{
+	double number;
+	int r = member_number(m, &number, err);
+
+	if (r < 0)
+		return outcome_of(r);
+	if (!(number >= 0 && number <= DEPTH_MAX) || number != floor(number))
+		return bad(err, "depth must be a whole number from 0 to 100");
+	d->request->depth = (unsigned)number;
+	return REQUEST_OK;
+}
+
+static int read_hold(struct decoding *d, const struct member *m, struct error *err)
+{
+	return outcome_of(member_bool(m, &d->request->hold, err));
+}
+
 static const struct {
 	const char *name;
 	read_fn *read;
@@ -154,6 +230,10 @@ static const struct {
 	{ "requestSHA256", read_sha256 },
 	{ "routingKey", read_routing_key },
 	{ "useCache", read_use_cache },
+	{ "group", read_group },
+	{ "labels", read_labels },
+	{ "depth", read_depth },
+	{ "hold", read_hold },
 };
 
 /* Keeps the first fault; the walk goes on behind it, for what else can be read. */
@@ -241,6 +321,8 @@ void request_deinit(struct request *request)
 	free(request->project_id);
 	free(request->request_sha256);
 	free(request->routing_key);
+	free(request->group);
+	free(request->labels);
 	*request = (struct request){ 0 };
 }
 
@@ -289,6 +371,32 @@ static int json_additional(struct buf *out, const struct buf *raw)
 	return r < 0 ? r : buf_append(out, raw->data, raw->len);
 }
 
+/* The next of a list with commas; NULL data behind the last. */
+static struct slice next_label(const char **at)
+{
+	struct slice label = { *at, strcspn(*at, ",") };
+
+	if (!**at)
+		return (struct slice){ 0 };
+	*at += label.len + ((*at)[label.len] == ',');
+	return label;
+}
+
+static int json_labels(struct buf *out, const char *labels)
+{
+	struct slice label;
+	int r = labels ? buf_append_text(out, ",\"labels\":[") : 0;
+
+	for (bool first = true; r == 0 && labels && (label = next_label(&labels)).data;
+		first = false) {
+		if (!first)
+			r = buf_append_text(out, ",");
+		if (r == 0)
+			r = json_quote(out, label);
+	}
+	return r == 0 && labels ? buf_append_text(out, "]") : r;
+}
+
 static int json_encode(const struct request *q, struct buf *out)
 {
 	int r = buf_append_text(out, "{\"id\":");
@@ -311,6 +419,14 @@ static int json_encode(const struct request *q, struct buf *out)
 		r = json_member(out, "requestSHA256", q->request_sha256);
 	if (r == 0)
 		r = json_member(out, "routingKey", q->routing_key);
+	if (r == 0)
+		r = json_member(out, "group", q->group);
+	if (r == 0)
+		r = json_labels(out, q->labels);
+	if (r == 0 && q->depth)
+		r = buf_printf(out, ",\"depth\":%u", q->depth);
+	if (r == 0 && q->hold)
+		r = buf_append_text(out, ",\"hold\":true");
 	if (r == 0)
 		r = buf_printf(out, ",\"useCache\":%s}", q->use_cache ? "true" : "false");
 	return r;
@@ -360,11 +476,47 @@ static int msgpack_additional(msgpack_packer *packer, struct buf *out, const str
 	return r < 0 ? r : buf_append(out, raw->data, raw->len);
 }
 
+static int msgpack_labels(msgpack_packer *packer, const char *labels)
+{
+	const char *at = labels;
+	size_t n = 0;
+	int r;
+
+	if (!labels)
+		return 0;
+	while (next_label(&at).data)
+		n++;
+	r = msgpack_put_text(packer, slice_of("labels"));
+	if (r == 0)
+		r = msgpack_pack_array(packer, n);
+	for (at = labels; r == 0 && n > 0; n--)
+		r = msgpack_put_text(packer, next_label(&at));
+	return r;
+}
+
+static int msgpack_steering(msgpack_packer *packer, const struct request *q)
+{
+	int r = msgpack_member(packer, "group", q->group);
+
+	if (r == 0)
+		r = msgpack_labels(packer, q->labels);
+	if (r == 0 && q->depth)
+		r = msgpack_put_text(packer, slice_of("depth"));
+	if (r == 0 && q->depth)
+		r = msgpack_pack_uint64(packer, q->depth);
+	if (r == 0 && q->hold)
+		r = msgpack_put_text(packer, slice_of("hold"));
+	if (r == 0 && q->hold)
+		r = msgpack_put_bool(packer, true);
+	return r;
+}
+
 static unsigned n_members(const struct request *q)
 {
 	/* id, script, input and useCache are always there. */
 	return 4u + (q->timeout_ms > 0) + (q->additional_properties.len > 0) + !!q->user_id +
-	       !!q->project_id + !!q->request_sha256 + !!q->routing_key;
+	       !!q->project_id + !!q->request_sha256 + !!q->routing_key + !!q->group + !!q->labels +
+	       (q->depth > 0) + q->hold;
 }
 
 static int msgpack_encode(const struct request *q, struct buf *out)
@@ -392,6 +544,8 @@ static int msgpack_encode(const struct request *q, struct buf *out)
 		r = msgpack_member(&packer, "requestSHA256", q->request_sha256);
 	if (r == 0)
 		r = msgpack_member(&packer, "routingKey", q->routing_key);
+	if (r == 0)
+		r = msgpack_steering(&packer, q);
 	if (r == 0)
 		r = msgpack_put_text(&packer, slice_of("useCache"));
 	return r < 0 ? r : msgpack_put_bool(&packer, q->use_cache);

@@ -32,6 +32,12 @@ struct request {
 	char *request_sha256;
 	char *routing_key;
 	bool use_cache; /* true where absent */
+	/* Ours, and not echoed: */
+	char *group;    /* tasks that belong together, for who steers them; NULL: none */
+	char *labels;   /* what it needs of what a runner has little of: "gpu,matlab"; NULL: nothing
+			 */
+	unsigned depth; /* of a task that was asked for by a task: before others; 0 to 100 */
+	bool hold;      /* not to be started until it is played */
 };
 
 struct request_limits {
@@ -57,7 +63,9 @@ enum request_outcome {
  * are numbers > 0 (fractions allowed) up to ten years; routingKey has at most 255 bytes. A body has
  * at most 256 members, with names of at most 256 bytes. MessagePack: the same map with text keys;
  * input is bin (or str, whose bytes are taken). An id that breaks the rule of id_is_valid is a bad
- * field, but stays in @ret for the answer. */
+ * field, but stays in @ret for the answer. group has 1 to 255 bytes. labels is an array of at most
+ * 16 texts, each 1 to 64 letters, digits, '_', '.', ':' or '-'; depth a whole number from 0 to 100;
+ * hold true or false. */
 int request_decode(struct slice body, const char *content_type, const struct request_limits *limits,
 	struct request *ret, struct error *err);
 

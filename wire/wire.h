@@ -90,6 +90,7 @@ int cause_parse(struct slice name, enum cause *ret);
 #define HEADER_HOLDER  "x-tr-holder"  /* text: instance of the runner that parked it */
 #define HEADER_LEASE   "x-tr-lease"   /* int: which copy of that runner, from 1 */
 #define HEADER_PRINT   "x-tr-print"   /* int: of the original, see print_of in runner/intake.c */
+#define HEADER_HOLD    "x-tr-hold"    /* int: 1 held, 0 played */
 #define HEADER_CLEAN   "x-tr-clean"   /* int: 1 where it is known that nobody runs it */
 
 /* The longest id, in bytes. */

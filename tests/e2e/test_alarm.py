@@ -71,7 +71,8 @@ def test_cancel_is_answered_and_obeyed(alarmed, own_broker, cancel):
     pids = r.processes([id])
     assert pids
     headers = cancel(own_broker, id)()
-    assert headers == {"x-tr-id": id, "x-tr-result": "accepted", "x-tr-runner": r.name}
+    assert headers.pop("x-tr-instance")
+    assert headers == {"x-tr-op": "cancel", "x-tr-id": id, "x-tr-result": "accepted", "x-tr-runner": r.name}
     assert cancel(own_broker, id)()["x-tr-result"] in ("accepted", "gone")
     wait_until(lambda: not r.processes([id]), "the program is ended")
     own_broker.alarm(False)

@@ -14,7 +14,9 @@ CANCELLED = ["RUNNING", "RUNNING", "CANCELLING", "CANCELLED"]
 
 
 def answer(client, queue):
-    return json.loads(client.get(queue)[2])
+    said = json.loads(client.get(queue)[2])
+    assert len(said.pop("instance")) == 16
+    return said
 
 
 def test_answer_of_the_owner(runner, client):
@@ -24,7 +26,9 @@ def test_answer_of_the_owner(runner, client):
     client.wait_progress(id)
     client.cancel(id, reply_to=queue, correlation_id="the question")
     _, properties, body = client.get(queue)
-    assert json.loads(body) == {"id": id, "result": "accepted", "runner": r.name}
+    said = json.loads(body)
+    assert len(said.pop("instance")) == 16
+    assert said == {"op": "cancel", "id": id, "result": "accepted", "runner": r.name}
     assert properties.correlation_id == "the question"
     assert client.final(id).status == "CANCELLED"
     assert client.statuses(id) == CANCELLED
@@ -37,7 +41,8 @@ def test_answer_when_it_is_too_late(runner, client):
     id = client.submit("act", steps(["output", "done"]))
     client.final(id)
     client.cancel(id, reply_to=queue)
-    assert answer(client, queue) == {"id": id, "result": "gone", "runner": r.name}
+    assert answer(client, queue) == {
+        "op": "cancel", "id": id, "result": "gone", "runner": r.name}
     assert client.statuses(id) == ["RUNNING", "SUCCESS"]
 
 
@@ -165,8 +170,10 @@ def test_control_message_in_msgpack(runner, client):
     client.wait_progress(id)
     client.control(msgpack.packb({"op": "cancel", "id": id}), reply_to=queue,
                    content_type="application/msgpack")
-    assert msgpack.unpackb(client.get(queue)[2]) == {
-        "id": id, "result": "accepted", "runner": r.name}
+    said = msgpack.unpackb(client.get(queue)[2])
+    assert len(said.pop("instance")) == 16
+    assert said == {
+        "op": "cancel", "id": id, "result": "accepted", "runner": r.name}
     assert client.final(id).status == "CANCELLED"
 
 

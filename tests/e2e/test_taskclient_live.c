@@ -375,10 +375,13 @@ static void take_cancel(struct fixture *f, const char *id, struct mq_event *ret)
 
 static void answer_cancel(struct fixture *f, const struct mq_event *to, const char *result)
 {
-	const struct control_answer a = { .result = (char *)result, .runner = (char *)"r" };
+	struct record a = { 0 };
 	struct buf body = { 0 };
 
-	assert_int_equal(control_answer_encode(WIRE_JSON, &a, &body), 0);
+	record_add_text(&a, "result", result);
+	record_add_text(&a, "runner", "r");
+	assert_int_equal(record_encode(WIRE_JSON, &a, &body), 0);
+	record_deinit(&a);
 	answer(f, to, &body, 0);
 }
 
@@ -389,7 +392,7 @@ static void await_answer(struct fixture *f, const char *id, const char *result)
 	await(f, &event);
 	assert_int_equal(event.kind, TASKCLIENT_ANSWER);
 	assert_string_equal(event.id, id);
-	assert_string_equal(event.answer.result, result);
+	assert_string_equal(record_text(&event.answer, "result"), result);
 	taskclient_event_deinit(&event);
 }
 

@@ -157,20 +157,23 @@ static void test_headers(void **state)
 static void test_answer_in_headers(void **state)
 {
 	struct headers h = { .room = 16 };
-	struct control_answer back = { 0 };
+	struct record answer = { 0 }, back = { 0 };
 	struct error err = { 0 };
-	const struct control_answer answer = { .id = "x", .result = "gone", .runner = "r" };
 
 	(void)state;
-	assert_int_equal(control_answer_encode_headers(&answer, put, &h), 0);
-	assert_int_equal(control_answer_decode_headers(get, &h, &back, &err), 0);
-	assert_string_equal(back.result, "gone");
-	assert_string_equal(back.runner, "r");
-	assert_null(back.error);
-	control_answer_deinit(&back);
-	h.n = 1;
-	assert_int_equal(control_answer_decode_headers(get, &h, &back, &err), -EINVAL);
-	control_answer_deinit(&back);
+	record_add_text(&answer, "result", "gone");
+	record_add_int(&answer, "peak_memory", 5);
+	assert_int_equal(record_put_headers(&answer, put, &h), 0);
+	assert_string_equal(get("x-tr-peak-memory", &h), "5");
+	assert_int_equal(control_answer_check(&back, &err), -EINVAL);
+	for (size_t i = 0; i < h.n; i++)
+		record_add_header(&back, h.names[i], h.texts[i]);
+	record_add_header(&back, "traceparent", "00");
+	assert_int_equal(control_answer_check(&back, &err), 0);
+	assert_int_equal(back.n, 2);
+	assert_string_equal(record_text(&back, "peak_memory"), "5");
+	record_deinit(&answer);
+	record_deinit(&back);
 }
 
 static void test_faults(void **state)
@@ -225,61 +228,61 @@ static void test_faults(void **state)
 	}
 }
 
-static void test_answers(void **state)
-{
-	static const struct {
-		struct control_answer answer;
-		const char *json;
-	} cases[] = {
-		{ { .id = "x", .result = "accepted", .runner = "r" },
-			"{\"id\":\"x\",\"result\":\"accepted\",\"runner\":\"r\"}" },
-		{ { .error = "op is missing" }, "{\"error\":\"op is missing\"}" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < N(cases); i++)
-		for (int encoding = WIRE_JSON; encoding <= WIRE_MSGPACK; encoding++) {
-			const struct control_answer *a = &cases[i].answer;
-			struct control_answer back = { 0 };
-			struct buf body = { 0 };
-			struct error err = { 0 };
-
-			assert_int_equal(
-				control_answer_encode((enum wire_encoding)encoding, a, &body), 0);
-			if (encoding == WIRE_JSON)
-				assert_true(slice_equal(buf_slice(&body), cases[i].json));
-			assert_int_equal(
-				control_answer_decode(buf_slice(&body), NULL, &back, &err), 0);
-			assert_true(slice_equal(slice_of(a->id), back.id));
-			assert_true(slice_equal(slice_of(a->result), back.result));
-			assert_true(slice_equal(slice_of(a->runner), back.runner));
-			assert_true(slice_equal(slice_of(a->error), back.error));
-			control_answer_deinit(&back);
-			assert_null(back.result);
-			buf_deinit(&body);
-		}
-}
-
 static void test_answer_faults(void **state)
 {
-	static const char *const bodies[] = { "", "{}", "{\"id\":\"x\"}", "{\"result\":1}", "[]",
+	static const char *const bodies[] = { "", "{}", "{\"id\":\"x\"}", "{\"result\":[]}", "[]",
 		"{\"result\":\"gone\"", "{\"result\":\"gone\",\"result\":\"gone\"}" };
-	struct control_answer nothing = { 0 };
-	struct buf body = { 0 };
 
 	(void)state;
 	for (size_t i = 0; i < N(bodies); i++) {
-		struct control_answer answer = { 0 };
+		struct record answer = { 0 };
 		struct error err = { 0 };
 
 		assert_int_equal(
 			control_answer_decode(slice_of(bodies[i]), NULL, &answer, &err), -EINVAL);
 		assert_int_not_equal(err.text[0], '\0');
-		control_answer_deinit(&answer);
+		record_deinit(&answer);
 	}
-	assert_int_equal(control_answer_encode(WIRE_JSON, &nothing, &body), 0);
-	assert_true(slice_equal(buf_slice(&body), "{}"));
-	buf_deinit(&body);
+}
+
+static void test_selectors(void **state)
+{
+	static const struct {
+		const char *body, *says; /* NULL: right */
+	} cases[] = {
+		{ "{\"op\":\"cancel\",\"group\":\"g\"}", NULL },
+		{ "{\"op\":\"pause\",\"all\":true}", NULL },
+		{ "{\"op\":\"pause\",\"all\":\"true\",\"program\":\"p\"}", NULL },
+		{ "{\"op\":\"pause\",\"all\":false}", "all can only be true" },
+		{ "{\"op\":\"kill\"}", "id is missing, or group" },
+		{ "{\"op\":\"kill\",\"id\":\"x\",\"group\":\"g\"}", "id stands alone" },
+		{ "{\"op\":\"list\"}", NULL },
+		{ "{\"op\":\"status\"}", "id is missing" },
+		{ "{\"op\":\"status\",\"id\":\"x\",\"tail\":4096}", NULL },
+		{ "{\"op\":\"status\",\"id\":\"x\",\"tail\":-1}", "tail must be" },
+		{ "{\"op\":\"signal\",\"id\":\"x\"}", "signal is missing" },
+		{ "{\"op\":\"signal\",\"id\":\"x\",\"signal\":10}", NULL },
+		{ "{\"op\":\"ping\"}", NULL },
+		{ "{\"op\":\"ping\",\"id\":\"x\"}", "ping is about runners" },
+		{ "{\"op\":\"drain\"}", "runner is missing" },
+		{ "{\"op\":\"drain\",\"runner\":\"r\",\"group\":\"g\"}", "about runners" },
+		{ "{\"op\":\"set-slots\",\"runner\":\"r\"}", "slots is missing" },
+		{ "{\"op\":\"set-slots\",\"runner\":\"r\",\"slots\":\"many\"}", "slots must be" },
+		{ "{\"op\":\"set-slots\",\"runner\":\"r\",\"slots\":10001}", "slots must be" },
+		{ "{\"op\":\"set-slots\",\"all\":true,\"slots\":0,\"queue\":\"q\"}", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		struct control control = { 0 };
+		struct error err = { 0 };
+		int r = control_decode(slice_of(cases[i].body), NULL, &control, &err);
+
+		if (r != (cases[i].says ? -EINVAL : 0) ||
+			(cases[i].says && !strstr(err.text, cases[i].says)))
+			fail_msg("%s -> %d %s", cases[i].body, r, err.text);
+		control_deinit(&control);
+	}
 }
 
 static void test_notes(void **state)
@@ -325,7 +328,7 @@ int main(void)
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_answer_in_headers),
 		cmocka_unit_test(test_faults),
-		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_selectors),
 		cmocka_unit_test(test_answer_faults),
 		cmocka_unit_test(test_notes),
 	};

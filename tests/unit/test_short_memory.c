@@ -188,17 +188,19 @@ static int decode_response(enum wire_encoding encoding)
 static int use_control(enum wire_encoding encoding)
 {
 	struct control control = { .encoding = encoding, .id = "x" }, back = { 0 };
-	struct control_answer answer = { .id = "x", .result = "gone", .runner = "r" }, said = { 0 };
+	struct record answer = { 0 }, said = { 0 };
 	struct note note = { .id = "x", .instance = "i" }, noted = { 0 };
 	struct buf body = { 0 };
 	int r = control_encode(&control, &body);
 
 	assert_true(r == 0 || body.len == 0);
+	record_add_text(&answer, "result", "gone");
+	record_add_int(&answer, "count", 3);
 	if (r == 0)
 		r = control_decode(buf_slice(&body), NULL, &back, NULL);
 	buf_clear(&body);
 	if (r == 0)
-		r = control_answer_encode(encoding, &answer, &body);
+		r = record_encode(encoding, &answer, &body);
 	if (r == 0)
 		r = control_answer_decode(buf_slice(&body), NULL, &said, NULL);
 	buf_clear(&body);
@@ -208,7 +210,8 @@ static int use_control(enum wire_encoding encoding)
 		r = note_decode(buf_slice(&body), &noted, NULL);
 	note_deinit(&noted);
 	control_deinit(&back);
-	control_answer_deinit(&said);
+	record_deinit(&answer);
+	record_deinit(&said);
 	buf_deinit(&body);
 	return r;
 }

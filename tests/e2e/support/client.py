@@ -196,6 +196,21 @@ class Client:
     def cancel(self, id, reply_to=None, correlation_id=None):
         self.control({"op": "cancel", "id": id}, reply_to, correlation_id)
 
+    def ask(self, op, runners=1, **members):
+        """Asks so many runners, and gives their answers without the last word of each ("end")."""
+        queue, answers, ended = self.private_queue(), [], 0
+        self.control({"op": op, **members}, reply_to=queue)
+        while ended < runners:
+            said = json.loads(self.get(queue)[2])
+            if said.get("result") == "end":
+                ended += 1
+                assert said["count"] == sum(a["instance"] == said["instance"] for a in answers)
+                continue
+            answers.append(said)
+            ended += "id" not in members and "id" not in said
+            ended += "id" in members
+        return answers
+
     def heard(self, runners=1):
         """Waits until so many runners have heard all that was sent to the control exchange so far:
         each tells that it cannot read what follows."""
