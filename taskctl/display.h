@@ -23,6 +23,8 @@ size_t display_width(struct slice text);
 /* Bytes at the beginning of @text (clean by text_append_clean or display_append) that take at most
  * @columns. */
 size_t display_prefix(struct slice text, size_t columns);
+/* Must not reach a terminal: controls it, or the direction of what follows. */
+bool display_steers(uint32_t character);
 int display_spaces(struct buf *out, size_t n);
 
 /* Of the terminal that @fd is; from COLUMNS and LINES where it does not know, else 80 and 24. */
@@ -46,6 +48,11 @@ const char *paint_off(enum paint paint); /* likewise */
 /* The colour of a state of tasks (waiting, held, running, paused, ending, succeeded, failed,
  * cancelled, …) or runners (ready, draining, stopped, …); PAINT_NONE of others. */
 enum paint paint_of_state(struct slice word);
+
+/* The place of a state among those that people know, in the order in which tasks go through them.
+ */
+#define STATE_UNKNOWN 100
+size_t state_rank(struct slice word);
 
 /* "waiting 12 · running 8 · paused 1 · failed 2": those of @counts whose number is not 0; "none"
  * where all are. */

@@ -3,7 +3,7 @@
 
 /*
  * Numbers as people read them. Each appends to @out, never more than HUMAN_MAX bytes, all of it
- * ASCII. 0, -ENOMEM or -EMSGSIZE. Nothing is rounded up: 59.96 s is "59.9 s", never "60.0 s".
+ * ASCII. 0, -ENOMEM or -EMSGSIZE. Times and sizes are never rounded up: 59.96 s is "59.9 s".
  */
 
 #include <stdint.h>
@@ -18,9 +18,9 @@ int human_duration(struct buf *out, int64_t ms);
 int human_age(struct buf *out, int64_t ms);
 /* "0 B", "512 B", "1.5 KiB", "37.0 MiB", "1.0 TiB" */
 int human_bytes(struct buf *out, int64_t bytes);
-/* "12,345,678" would not be the same everywhere, so digits alone. */
+/* Digits alone: what stands between thousands is not the same everywhere. */
 int human_count(struct buf *out, int64_t n);
-/* "0/s", "0.25/s", "12.3/s", "1250/s"; slower than one in ten seconds: "3.0/min", "1.5/h" */
+/* "0/s", "0.25/s", "12.3/s", "1250/s"; slower than one in ten seconds: "3.00/min", "1.50/h" */
 int human_rate(struct buf *out, double per_second);
 /* Load and the like: "0.25", "12.5", "1250" */
 int human_number(struct buf *out, double n);

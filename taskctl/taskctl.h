@@ -6,6 +6,8 @@
  * stdout is for results alone; everything that is said to a person goes to stderr.
  */
 
+#include <getopt.h> /* optarg, optind */
+
 #include "common/buf.h"
 #include "taskclient/taskclient.h"
 #include "taskctl/verbs.h"
@@ -42,6 +44,7 @@ struct broker_options {
 	struct {
 		const char *broker, *broker_file, *password_file;
 	} from[ORIGINS];
+	char *path;          /* of ~/.config/taskctl.yaml, where there may be one; owned */
 	const char *control; /* NULL: the default */
 };
 

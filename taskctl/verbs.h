@@ -28,9 +28,9 @@
  *		struct ps_verb v = { 0 };
  *		int r = read_options(&verb_ps, argc, argv, take_option, &v, &v.options);
  *
- *		if (r == GOING_ON)
- *			r = open_client(&v.options.broker, &v.client);
- *		...
+ *		if (r == GOING_ON) // EXIT_DONE after --help is not that
+ *			r = list(&v); // begins with open_client(&v.options.broker, &v.client)
+ *		taskclient_close(v.client);
  *		options_deinit(&v.options);
  *		return r;
  *	}
@@ -53,6 +53,7 @@ enum {
 	OPTION_BROKER_FILE = 256,
 	OPTION_PASSWORD_FILE,
 	OPTION_CONTROL,
+	OPTION_QUEUE,
 	OPTION_NO_HEADER,
 	OPTION_COLOR,
 	OPTION_OF_VERB = 512, /* and above: the verb's own */
