@@ -56,7 +56,7 @@ int human_bytes(struct buf *out, int64_t bytes)
 		i++;
 	}
 	return buf_printf(out, "%" PRId64 ".%d %ciB", bytes / unit,
-		(int)((double)(bytes % unit) * 10 / (double)unit), units[i]);
+		(int)(bytes % unit / (unit / 1024) * 10 / 1024), units[i]);
 }
 
 int human_count(struct buf *out, int64_t n)

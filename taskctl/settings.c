@@ -145,6 +145,7 @@ static int read_settings_file(struct settings *settings, struct common_options *
 	struct error err = { 0 };
 	int r = find_path(&ret->broker.path);
 
+	memset(settings->said[FROM_FILE], 0, sizeof(settings->said[FROM_FILE]));
 	if (r != 0 || !ret->broker.path)
 		return r;
 	if (access(ret->broker.path, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR))
