@@ -186,6 +186,8 @@ static int zsh_verb(struct buf *out, const struct verb *verb)
 		TRY(buf_append_text(out, " \\\n\t\t\t'*:file:_files'"));
 	else if (verb->words)
 		TRY(buf_printf(out, " \\\n\t\t\t'1:argument:(%s)'", verb->words));
+	else /* without this, options would be offered in their place */
+		TRY(buf_append_text(out, " \\\n\t\t\t'*: : '"));
 	return buf_append_text(out, "\n\t\t;;\n");
 }
 
