@@ -25,7 +25,7 @@
  * same place is an error. No error text ever holds a secret or the value of a substituted variable.
  *  - No aliases, anchors, tags or directives, one document, at most 1 MiB.
  *
- * Inside: config_document.c (YAML -> tree), config_table.c (the one table of settings),
+ * Inside: common/document.c (YAML -> tree), config_table.c (the one table of settings),
  * config_tree.c and config_env.c (tree, environment -> struct, by the table), config_value.c and
  * config_substitute.c (one value), config_reference.c (the table as text), config.c (order,
  * defaults, checks across keys).

@@ -11,7 +11,7 @@
  */
 
 #include "runner/config.h"
-#include "runner/config_document.h"
+#include "common/document.h"
 
 enum setting_kind {
 	SETTING_TEXT,        /* char *: UTF-8 without control characters, min..max bytes */

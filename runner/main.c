@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/option_fault.h"
 #include "common/parse.h"
 #include "runner/config.h"
 #include "runner/daemon.h"
@@ -76,33 +76,13 @@ static int usage_error(const char *command, const char *format, ...)
 	return EXEC_USAGE;
 }
 
-static bool is_short_for_several(const struct option *options, const char *word)
-{
-	size_t len = strcspn(word, "=");
-	unsigned n = 0;
-	for (; options->name; options++)
-		n += strncmp(options->name, word, len) == 0;
-	return n > 1;
-}
-
-/* After getopt_long (its letters beginning with ":") gave '?' or ':'. Options without a letter have
- * a value above 255. */
 static int option_error(const char *command, int c, const struct option *options, char *const *argv)
 {
-	const char *hint = command[0] ? "; arguments of the program stand after --" : "";
-	const char *word = argv[optind - 1];
-	const struct option *known = options;
-	while (known->name && known->val != optopt)
-		known++;
-	if (c == ':')
-		return usage_error(command, "--%s needs a value", known->name ? known->name : "?");
-	if (known->name)
-		return usage_error(command, "--%s takes no value", known->name);
-	if (optopt)
-		return usage_error(command, "there is no option -%c%s", optopt, hint);
-	if (strncmp(word, "--", 2) == 0 && is_short_for_several(options, word + 2))
-		return usage_error(command, "%s is short for several options", word);
-	return usage_error(command, "there is no option %s%s", word, hint);
+	const char *hint = "";
+	char text[256];
+	if (option_fault(c, options, argv, text, sizeof(text)) == OPTION_UNKNOWN && command[0])
+		hint = "; arguments of the program stand after --";
+	return usage_error(command, "%s%s", text, hint);
 }
 
 /* Descriptors 0 to 2 exist from here on, so that none of ours can end up there. What stands in for

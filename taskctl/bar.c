@@ -5,12 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
-#include <wchar.h>
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "taskctl/display.h"
 #include "taskctl/taskctl.h"
 #include "wire/progress.h"
 
@@ -38,39 +37,6 @@ void bar_deinit(struct bar *bar)
 	buf_deinit(&bar->message);
 }
 
-static size_t terminal_width(void)
-{
-	struct winsize size;
-
-	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
-		return 80;
-	return size.ws_col;
-}
-
-/* Bytes at the beginning of @text that take at most @columns: a character may take none, one or
- * two. wcwidth knows by the locale, which main has set. */
-static size_t prefix_len(struct slice text, size_t columns)
-{
-	mbstate_t state = { 0 };
-	size_t len = 0;
-
-	while (len < text.len) {
-		wchar_t character;
-		size_t n = mbrtowc(&character, text.data + len, text.len - len, &state);
-		int width;
-
-		if (n == 0 || n > text.len - len) /* never in clean text */
-			break;
-		width = wcwidth(character);
-		width = width < 0 ? 1 : width;
-		if ((size_t)width > columns)
-			break;
-		columns -= (size_t)width;
-		len += n;
-	}
-	return len;
-}
-
 static void append_bar(const struct bar *bar, struct buf *out)
 {
 	char cells[BAR_CELLS + 1];
@@ -86,14 +52,14 @@ static void append_bar(const struct bar *bar, struct buf *out)
 static void draw(struct bar *bar)
 {
 	struct buf line = { 0 };
-	size_t room = terminal_width() - 1, len;
+	size_t room = display_columns(STDERR_FILENO) - 1, len;
 
 	(void)buf_append_text(&line, ERASE_LINE);
 	if (bar->has_fraction && room >= BAR_COLUMNS) {
 		append_bar(bar, &line);
 		room -= BAR_COLUMNS;
 	}
-	len = prefix_len(buf_slice(&bar->message), room);
+	len = display_prefix(buf_slice(&bar->message), room);
 	(void)buf_append(&line, bar->message.data, len);
 	(void)write_all(STDERR_FILENO, buf_slice(&line));
 	buf_deinit(&line);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the broker is, and who we are to it. */
 #include <errno.h>
-#include <stdlib.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -16,37 +17,57 @@ struct given {
 	const char *value_name, *file_name;
 };
 
-static const char *variable(const char *name)
+/* Who names the broker: what comes first of those that do. */
+static enum origin find_broker(const struct broker_options *options)
 {
-	const char *value = getenv(name);
+	enum origin origin = 0;
 
-	return value && *value ? value : NULL;
+	while (origin < ORIGINS && !options->from[origin].broker &&
+		!options->from[origin].broker_file)
+		origin++;
+	return origin;
 }
 
-static bool names_broker(const struct broker_options *options)
+/* How a person knows them. The file's names are with its path, in @names. */
+struct names {
+	char broker[PATH_MAX + 32], broker_file[PATH_MAX + 32], password_file[PATH_MAX + 32];
+};
+
+static void name_all(const struct broker_options *options, enum origin origin, struct names *ret)
 {
-	return options->broker || options->broker_file;
+	static const char *const forms[ORIGINS][3] = {
+		[FROM_OPTION] = { "--broker", "--broker-file", "--password-file" },
+		[FROM_ENVIRONMENT] = { "TASKCTL_BROKER", "TASKCTL_BROKER_FILE",
+			"TASKCTL_PASSWORD_FILE" },
+		[FROM_FILE] = { "broker", "broker_file", "password_file" },
+	};
+	char *const to[] = { ret->broker, ret->broker_file, ret->password_file };
+
+	for (size_t i = 0; i < 3; i++)
+		snprintf(to[i], sizeof(ret->broker), "%s%s%s",
+			origin == FROM_FILE ? options->path : "", origin == FROM_FILE ? ": " : "",
+			origin < ORIGINS ? forms[origin][i] : "");
 }
 
-static struct given find_broker(const struct broker_options *options)
+static struct given broker_of(
+	const struct broker_options *options, enum origin origin, const struct names *names)
 {
-	if (names_broker(options))
-		return (struct given){ options->broker, options->broker_file, "--broker",
-			"--broker-file" };
-	return (struct given){ variable("TASKCTL_BROKER"), variable("TASKCTL_BROKER_FILE"),
-		"TASKCTL_BROKER", "TASKCTL_BROKER_FILE" };
+	if (origin == FROM_NOWHERE)
+		return (struct given){ 0 };
+	return (struct given){ options->from[origin].broker, options->from[origin].broker_file,
+		names->broker, names->broker_file };
 }
 
-/* The environment's password goes with the environment's broker: another one never sees it. */
-static struct given find_password(const struct broker_options *options)
+/* A password belongs to the broker that is named in the same place; another one never sees it. That
+ * of an option is for whichever broker, that is why it is given. Where nobody names a broker, it
+ * is the one on this machine, and all are about that. */
+static enum origin find_password(const struct broker_options *options, enum origin broker)
 {
-	struct given ret = { .file = options->password_file, .file_name = "--password-file" };
-
-	if (!ret.file && !names_broker(options)) {
-		ret.file = variable("TASKCTL_PASSWORD_FILE");
-		ret.file_name = "TASKCTL_PASSWORD_FILE";
-	}
-	return ret;
+	for (enum origin origin = 0; origin < ORIGINS; origin++)
+		if (options->from[origin].password_file &&
+			(origin == FROM_OPTION || origin == broker || broker == FROM_NOWHERE))
+			return origin;
+	return FROM_NOWHERE;
 }
 
 static void forget(struct buf *secret)
@@ -126,13 +147,28 @@ static void give_hint(int r, const struct given *given, const struct given *pass
 		say("tell where it is with --broker URL or TASKCTL_BROKER=URL");
 }
 
+static struct given password_of(
+	const struct broker_options *options, enum origin origin, const struct names *names)
+{
+	if (origin == FROM_NOWHERE)
+		return (struct given){ 0 };
+	return (struct given){ .file = options->from[origin].password_file,
+		.file_name = names->password_file };
+}
+
 int open_client(const struct broker_options *options, struct taskclient **ret)
 {
 	cleanup_with(mq_options_deinit) struct mq_options connection;
-	const struct given given = find_broker(options), password = find_password(options);
+	enum origin from = find_broker(options), password_from = find_password(options, from);
+	struct names names, password_names;
+	struct given given, password;
 	struct error err = { 0 };
 	int r;
 
+	name_all(options, from, &names);
+	name_all(options, password_from, &password_names);
+	given = broker_of(options, from, &names);
+	password = password_of(options, password_from, &password_names);
 	mq_options_init(&connection);
 	r = read_addresses(&given, &connection);
 	if (r == 0)

@@ -11,23 +11,8 @@
 #define VERB       "cancel"
 #define RUNNER_MAX 300
 
-/* clang-format off */
-static const char help[] =
-	"usage: taskctl cancel [OPTIONS] ID…\n"
-	"\n"
-	"Asks the runner that has the task to end it, and waits until it has answered.\n"
-	"\n"
-	"  -w, --wait TIME           how long to wait for an answer, default 10s\n"
-	BROKER_HELP
-	"\n"
-	"Exit status: 0 accepted, 1 the task had ended already, 2 usage, 3 broker trouble,\n"
-	"4 no control exchange, 5 nobody answered in time (runners that run now remember\n"
-	"it for a day, so that a request still waiting in a queue will be answered\n"
-	"CANCELLED), 6 a file cannot be read, or stdout not written.\n";
-/* clang-format on */
-
 struct cancel_verb {
-	struct broker_options broker;
+	struct common_options options;
 	uint64_t wait_ms;
 	struct taskclient *client;
 	unsigned n_waiting;
@@ -74,7 +59,8 @@ static void on_no_answer(struct cancel_verb *v, const struct taskclient_event *e
 {
 	if (event->error.code == -ENOENT) {
 		say("%s: there is no control exchange '%s' (has a runner ever run here?): %s",
-			event->id, v->broker.control ? v->broker.control : TASKCLIENT_CONTROL,
+			event->id,
+			v->options.broker.control ? v->options.broker.control : TASKCLIENT_CONTROL,
 			event->error.text);
 		settle(v, EXIT_NO_QUEUE);
 	} else if (event->error.code == -EACCES) {
@@ -131,9 +117,25 @@ static int wait_for_answers(struct cancel_verb *v)
 	return v->status;
 }
 
+static int check_ids(int n, char **ids)
+{
+	if (n == 0)
+		return usage_error(VERB, "which task? An id is missing");
+	for (int i = 0; i < n; i++)
+		if (!id_is_valid(slice_of(ids[i])))
+			return usage_error(VERB, "'%s' cannot be the id of a task", ids[i]);
+	return 0;
+}
+
 static int cancel_all(struct cancel_verb *v, int n, char **ids)
 {
 	unsigned patience_ms = v->wait_ms > 1000000000 ? 1000000000 : (unsigned)v->wait_ms;
+	int r = check_ids(n, ids);
+
+	if (r == 0)
+		r = open_client(&v->options.broker, &v->client);
+	if (r != 0)
+		return r;
 
 	for (int i = 0; i < n; i++) {
 		bool again = false;
@@ -152,55 +154,44 @@ static int cancel_all(struct cancel_verb *v, int n, char **ids)
 	return wait_for_answers(v);
 }
 
-static int check_ids(int n, char **ids)
+static int take_option(void *verb, int c)
 {
-	if (n == 0)
-		return usage_error(VERB, "which task? An id is missing");
-	for (int i = 0; i < n; i++)
-		if (!id_is_valid(slice_of(ids[i])))
-			return usage_error(VERB, "'%s' cannot be the id of a task", ids[i]);
-	return 0;
+	struct cancel_verb *v = verb;
+
+	(void)c; /* there is one */
+	return read_duration(VERB, "--wait", optarg, &v->wait_ms) == 0 ? GOING_ON : EXIT_USAGE;
 }
 
-/* -1 to go on, or an exit status. */
-static int read_options(struct cancel_verb *v, int argc, char **argv)
-{
-	static const struct option options[] = {
-		BROKER_OPTIONS,
-		TAKES_VALUE("wait", 'w'),
-		TAKES_NONE("help", 'h'),
-		{ 0 },
-	};
-	int c;
-
-	opterr = 0; /* we say it ourselves */
-	while ((c = getopt_long(argc, argv, ":" BROKER_LETTERS "w:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'w':
-			if (read_duration(VERB, "--wait", optarg, &v->wait_ms) != 0)
-				return EXIT_USAGE;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return EXIT_DONE;
-		default:
-			if (!take_broker_option(&v->broker, c))
-				return option_error(VERB, c, options, argv);
-		}
-	}
-	return check_ids(argc - optind, argv + optind) == 0 ? -1 : EXIT_USAGE;
-}
-
-int verb_cancel(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	struct cancel_verb v = { .wait_ms = 10000 };
-	int r = read_options(&v, argc, argv);
+	int r = read_options(&verb_cancel, argc, argv, take_option, &v, &v.options);
 
-	if (r >= 0)
-		return r;
-	r = open_client(&v.broker, &v.client);
-	if (r == 0)
+	if (r == GOING_ON)
 		r = cancel_all(&v, argc - optind, argv + optind);
 	taskclient_close(v.client);
+	options_deinit(&v.options);
 	return r;
 }
+
+static const struct verb_option options[] = {
+	{ "wait", 'w', "TIME", NULL, "how long to wait for an answer, default 10s" },
+	{ 0 },
+};
+
+const struct verb verb_cancel = {
+	.name = VERB,
+	.group = VERBS_STEER,
+	.summary = "end tasks by their ids",
+	.arguments = "[OPTIONS] ID…",
+	.about = "Asks the runner that has the task to end it, and waits until it has answered.",
+	.options = options,
+	.shares = SHARES_BROKER,
+	.exits =
+		"0 accepted, 1 the task had ended already, 2 usage, 3 broker trouble, 4 no control "
+		"exchange, 5 nobody answered in time (runners that run now remember it for a day, "
+		"so "
+		"that a request still waiting in a queue will be answered CANCELLED), 6 a file "
+		"cannot be read, or stdout not written",
+	.run = run,
+};

@@ -3,28 +3,19 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "taskctl/taskctl.h"
 
-static const struct verb {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *summary;
-} verbs[] = {
-	{ "run", verb_run, "run a program as a task, show its progress, print its output" },
-	{ "cancel", verb_cancel, "end tasks by their ids" },
-};
-
-static void print_help(FILE *out)
+static int print_help(FILE *out)
 {
-	fputs("usage: taskctl VERB [OPTIONS] …\n\n", out);
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-		fprintf(out, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
-	fputs("\n'taskctl VERB --help' tells more, taskctl(1) the rest. --version prints the "
-	      "version.\n",
-		out);
+	cleanup_with(buf_deinit) struct buf text = { 0 };
+
+	if (verbs_help(&text) < 0)
+		return EXIT_LOCAL;
+	fwrite(text.data, 1, text.len, out);
+	return EXIT_DONE;
 }
 
 /* Output that was lost must not look like success. */
@@ -38,23 +29,23 @@ static int flush(int status)
 
 int main(int argc, char **argv)
 {
+	const struct verb *verb;
+
 	signal(SIGPIPE, SIG_IGN); /* a write tells it, too */
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
 	if (argc < 2) {
-		print_help(stderr);
+		(void)print_help(stderr);
 		return EXIT_USAGE;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-		print_help(stdout);
-		return flush(EXIT_DONE);
-	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return flush(print_help(stdout));
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
 		puts("taskctl " TASKRUNNER_VERSION);
 		return flush(EXIT_DONE);
 	}
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-		if (strcmp(argv[1], verbs[i].name) == 0)
-			return flush(verbs[i].run(argc - 1, argv + 1));
+	verb = verb_find(argv[1]);
+	if (verb)
+		return flush(verb->run(argc - 1, argv + 1));
 	return usage_error(
 		"", "there is no %s '%s'", argv[1][0] == '-' ? "option" : "verb", argv[1]);
 }

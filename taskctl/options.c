@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
+#include "common/option_fault.h"
 #include "common/parse.h"
 #include "common/text.h"
+#include "taskctl/settings.h"
 #include "taskctl/taskctl.h"
+
+#define OPTIONS_MAX 64
 
 static void say_args(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 
@@ -56,56 +62,72 @@ int read_duration(const char *verb, const char *option, const char *text, uint64
 	return 0;
 }
 
-static const struct option *find_option(const struct option *options, int value)
+/* ---- the command line ---- */
+
+struct table_of_getopt {
+	struct option options[OPTIONS_MAX + 1];
+	char letters[2 * OPTIONS_MAX + 2];
+};
+
+/* Gives what getopt_long knows of @verb. */
+static void fill(const struct verb *verb, struct table_of_getopt *ret)
 {
-	while (options->name && options->val != value)
-		options++;
-	return options->name ? options : NULL;
-}
+	const struct verb_option *o;
+	size_t n = 0, len = 0;
 
-static bool is_short_for_several(const struct option *options, const char *word, size_t len)
-{
-	unsigned n = 0;
-
-	for (; options->name; options++)
-		n += strncmp(options->name, word, len) == 0;
-	return n > 1;
-}
-
-/* What follows '=' is not shown: it may be a secret. */
-int option_error(const char *verb, int c, const struct option *options, char *const *argv)
-{
-	const struct option *known = find_option(options, optopt);
-	const char *word = argv[optind - 1];
-	int len = (int)strcspn(word, "=");
-
-	if (c == ':')
-		return usage_error(verb, "--%s needs a value", known ? known->name : "?");
-	if (known)
-		return usage_error(verb, "--%s takes no value", known->name);
-	if (optopt)
-		return usage_error(verb, "there is no option -%c", optopt);
-	if (len > 2 && is_short_for_several(options, word + 2, (size_t)len - 2))
-		return usage_error(verb, "%.*s is short for several options", len, word);
-	return usage_error(verb, "there is no option %.*s", len, word);
-}
-
-bool take_broker_option(struct broker_options *options, int c)
-{
-	switch (c) {
-	case 'b':
-		options->broker = optarg;
-		return true;
-	case OPTION_BROKER_FILE:
-		options->broker_file = optarg;
-		return true;
-	case OPTION_PASSWORD_FILE:
-		options->password_file = optarg;
-		return true;
-	case OPTION_CONTROL:
-		options->control = optarg;
-		return true;
-	default:
-		return false;
+	ret->letters[len++] = ':'; /* we say ourselves what is wrong */
+	for (; (o = verb_option(verb, n)); n++) {
+		assert(n < OPTIONS_MAX);
+		ret->options[n] = (struct option){
+			.name = o->name,
+			.has_arg = o->takes ? required_argument : no_argument,
+			.val = o->value,
+		};
+		if (o->value >= 256)
+			continue;
+		ret->letters[len++] = (char)o->value;
+		if (o->takes)
+			ret->letters[len++] = ':';
 	}
+	ret->options[n] = (struct option){ 0 };
+	ret->letters[len] = '\0';
+}
+
+static int print_help(const struct verb *verb)
+{
+	cleanup_with(buf_deinit) struct buf text = { 0 };
+
+	if (verb_help(verb, &text) < 0)
+		return EXIT_LOCAL;
+	fwrite(text.data, 1, text.len, stdout);
+	return EXIT_DONE;
+}
+
+static int option_error(const char *verb, int c, const struct option *options, char *const *argv)
+{
+	char text[256];
+
+	(void)option_fault(c, options, argv, text, sizeof(text));
+	return usage_error(verb, "%s", text);
+}
+
+int read_options(const struct verb *verb, int argc, char **argv, int (*take)(void *v, int c),
+	void *v, struct common_options *ret)
+{
+	struct settings settings = { 0 };
+	struct table_of_getopt known;
+	int c, r = GOING_ON;
+
+	fill(verb, &known);
+	opterr = 0;
+	while (r == GOING_ON &&
+		(c = getopt_long(argc, argv, known.letters, known.options, NULL)) != -1) {
+		if (c == 'h')
+			return print_help(verb);
+		if (c == '?' || c == ':')
+			return option_error(verb->name, c, known.options, argv);
+		if (!settings_take(&settings, c, optarg))
+			r = take ? take(v, c) : GOING_ON;
+	}
+	return r == GOING_ON ? settings_resolve(&settings, verb, ret) : r;
 }

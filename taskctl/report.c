@@ -5,25 +5,20 @@
 #include <unistd.h>
 
 #include "common/text.h"
+#include "taskctl/human.h"
 #include "taskctl/taskctl.h"
 
 #define REASON_MAX 2000
 
-static void append_time(struct buf *out, const char *what, int64_t ms)
-{
-	if (ms < 60000)
-		(void)buf_printf(out, "%s %.2f s", what, (double)ms / 1000);
-	else
-		(void)buf_printf(
-			out, "%s %" PRId64 " min %" PRId64 " s", what, ms / 60000, ms / 1000 % 60);
-}
-
 static void append_facts(struct buf *out, const struct taskclient_facts *f)
 {
 	if (f->has_usage && f->peak_memory > 0) { /* else it never ran */
-		append_time(out, "wall", f->wall_ms);
-		append_time(out, ", cpu", f->cpu_ms);
-		(void)buf_printf(out, ", memory %.1f MiB", (double)f->peak_memory / (1024 * 1024));
+		(void)buf_append_text(out, "wall ");
+		(void)human_duration(out, f->wall_ms);
+		(void)buf_append_text(out, ", cpu ");
+		(void)human_duration(out, f->cpu_ms);
+		(void)buf_append_text(out, ", memory ");
+		(void)human_bytes(out, f->peak_memory);
 	}
 	if (f->attempt > 1)
 		(void)buf_printf(out, "%sattempt %" PRId64, out->len > 0 ? ", " : "", f->attempt);

@@ -17,33 +17,11 @@
 #define VERB               "run"
 #define NOTICE_US          3000000 /* without a response: look why */
 #define CANCEL_PATIENCE_MS 10000
-#define GOING_ON           (-1)
 
-/* clang-format off */
-static const char help[] =
-	"usage: taskctl run [OPTIONS] PROGRAM\n"
-	"\n"
-	"Asks a runner to run PROGRAM, shows its progress, writes its output to stdout.\n"
-	"Ctrl-C cancels the task and waits for its end; a second one stops waiting.\n"
-	"\n"
-	"  -i, --input FILE          what the program reads; - is stdin. Default: nothing\n"
-	"  -j, --json TEXT           the input itself, checked to be JSON\n"
-	"  -t, --timeout TIME        the longest run, such as 90s or 5m\n"
-	"      --queue NAME          the request queue; default " TASKCLIENT_QUEUE "\n"
-	"      --id ID               the task's id; default: a random UUID\n"
-	"      --encoding HOW        json (default) or msgpack\n"
-	"  -q, --quiet               neither progress nor notices\n"
-	BROKER_HELP
-	"\n"
-	"Exit status: 0 success, 1 the task failed, 2 usage, 3 broker trouble, 4 no such\n"
-	"queue or request refused, 5 timed out or silent, 6 a file cannot be read or the\n"
-	"output not be written here, 130 cancelled.\n";
-/* clang-format on */
-
-enum { OPTION_QUEUE = OPTION_OF_VERB, OPTION_ID, OPTION_ENCODING };
+enum { OPTION_ID = OPTION_OF_VERB, OPTION_ENCODING };
 
 struct run_verb {
-	struct broker_options broker;
+	struct common_options options;
 	const char *input_file;
 	const char *json;
 	bool quiet;
@@ -113,62 +91,37 @@ static int take_id(struct run_verb *v, const char *id)
 	return 0;
 }
 
-/* 0, or an exit status. */
-static int take_option(struct run_verb *v, int c)
+static int take_option(void *verb, int c)
 {
+	struct run_verb *v = verb;
+	int r = 0;
+
 	switch (c) {
 	case 'i':
 		v->input_file = optarg;
-		return 0;
+		break;
 	case 'j':
 		v->json = optarg;
-		return 0;
+		break;
 	case 't':
-		return read_duration(VERB, "--timeout", optarg, &v->request.timeout_ms);
-	case OPTION_QUEUE:
-		v->request.queue = optarg;
-		return 0;
+		r = read_duration(VERB, "--timeout", optarg, &v->request.timeout_ms);
+		break;
 	case OPTION_ID:
-		return take_id(v, optarg);
+		r = take_id(v, optarg);
+		break;
 	case OPTION_ENCODING:
-		return take_encoding(v, optarg);
-	case 'q':
-		v->quiet = true;
-		return 0;
+		r = take_encoding(v, optarg);
+		break;
 	default:
-		return take_broker_option(&v->broker, c) ? 0 : EXIT_USAGE;
+		v->quiet = true;
+		break;
 	}
+	return r == 0 ? GOING_ON : r;
 }
 
 /* GOING_ON, or an exit status. */
-static int read_options(struct run_verb *v, int argc, char **argv)
+static int take_arguments(struct run_verb *v, int argc, char **argv)
 {
-	static const struct option options[] = {
-		BROKER_OPTIONS,
-		TAKES_VALUE("input", 'i'),
-		TAKES_VALUE("json", 'j'),
-		TAKES_VALUE("timeout", 't'),
-		TAKES_VALUE("queue", OPTION_QUEUE),
-		TAKES_VALUE("id", OPTION_ID),
-		TAKES_VALUE("encoding", OPTION_ENCODING),
-		TAKES_NONE("quiet", 'q'),
-		TAKES_NONE("help", 'h'),
-		{ 0 },
-	};
-	int c, r;
-
-	opterr = 0; /* we say it ourselves */
-	while ((c = getopt_long(argc, argv, ":" BROKER_LETTERS "i:j:t:qh", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return EXIT_DONE;
-		}
-		if (c == '?' || c == ':')
-			return option_error(VERB, c, options, argv);
-		r = take_option(v, c);
-		if (r != 0)
-			return r;
-	}
 	if (optind == argc || !argv[optind][0])
 		return usage_error(VERB, "which program? Its name is missing");
 	if (argc - optind > 1)
@@ -176,6 +129,7 @@ static int read_options(struct run_verb *v, int argc, char **argv)
 			"'%s' is too much: a program takes its input by --input or --json",
 			argv[optind + 1]);
 	v->request.program = argv[optind];
+	v->request.queue = v->options.queue;
 	return GOING_ON;
 }
 
@@ -429,7 +383,7 @@ static int submit_and_follow(struct run_verb *v)
 	v->request.id = v->id;
 	r = take_input(v);
 	if (r == 0)
-		r = open_client(&v->broker, &v->client);
+		r = open_client(&v->options.broker, &v->client);
 	if (r == 0)
 		r = catch_signals(v);
 	if (r != 0)
@@ -444,18 +398,47 @@ static int submit_and_follow(struct run_verb *v)
 	return follow(v);
 }
 
-int verb_run(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	struct run_verb v = { .signal_fd = -1 };
-	int r = read_options(&v, argc, argv);
+	int r = read_options(&verb_run, argc, argv, take_option, &v, &v.options);
 
-	if (r != GOING_ON)
-		return r;
-	bar_init(&v.bar, v.quiet);
-	r = submit_and_follow(&v);
-	bar_deinit(&v.bar);
+	if (r == GOING_ON)
+		r = take_arguments(&v, argc, argv);
+	if (r == GOING_ON) {
+		bar_init(&v.bar, v.quiet);
+		r = submit_and_follow(&v);
+		bar_deinit(&v.bar);
+	}
 	close_fd(v.signal_fd);
 	taskclient_close(v.client);
 	buf_deinit(&v.input);
+	options_deinit(&v.options);
 	return r;
 }
+
+static const struct verb_option options[] = {
+	{ "input", 'i', "FILE", NULL, "what the program reads; - is stdin. Default: nothing" },
+	{ "json", 'j', "TEXT", NULL, "the input itself, checked to be JSON" },
+	{ "timeout", 't', "TIME", NULL, "the longest run, such as 90s or 5m" },
+	{ "id", OPTION_ID, "ID", NULL, "the task's id; default: a random UUID" },
+	{ "encoding", OPTION_ENCODING, "HOW", "json msgpack", "json (default) or msgpack" },
+	{ "quiet", 'q', NULL, NULL, "neither progress nor notices" },
+	{ 0 },
+};
+
+const struct verb verb_run = {
+	.name = VERB,
+	.group = VERBS_ASK,
+	.summary = "run a program as a task, show its progress, print its output",
+	.arguments = "[OPTIONS] PROGRAM",
+	.about = "Asks a runner to run PROGRAM, shows its progress, writes its output to stdout. "
+		 "Ctrl-C cancels the task and waits for its end; a second one stops waiting.",
+	.options = options,
+	.shares = SHARES_BROKER | SHARES_QUEUE,
+	.exits =
+		"0 success, 1 the task failed, 2 usage, 3 broker trouble, 4 no such queue or "
+		"request refused, 5 timed out or silent, 6 a file cannot be read or the output not "
+		"be written here, 130 cancelled",
+	.run = run,
+};

@@ -2,14 +2,15 @@
 #pragma once
 
 /*
- * What the verbs of taskctl share. A verb is one file with one function, listed in main.c.
+ * What the verbs of taskctl share. A verb is one file with its entry in the table (verbs.h).
  * stdout is for results alone; everything that is said to a person goes to stderr.
  */
 
-#include <getopt.h>
+#include <getopt.h> /* optarg, optind */
 
 #include "common/buf.h"
 #include "taskclient/taskclient.h"
+#include "taskctl/verbs.h"
 
 /* Exit statuses; docs/man/taskctl.1.scd has them, too. */
 enum status_of_taskctl {
@@ -23,8 +24,8 @@ enum status_of_taskctl {
 	EXIT_CANCELLED = 130,
 };
 
-int verb_run(int argc, char **argv);
-int verb_cancel(int argc, char **argv);
+/* A verb goes on; less than any exit status. */
+#define GOING_ON (-1)
 
 /* ---- options.c ---- */
 
@@ -32,49 +33,37 @@ int verb_cancel(int argc, char **argv);
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, with the hint where help is; gives EXIT_USAGE. */
 int usage_error(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* After getopt_long (its letters beginning with ":") gave '?' or ':': tells what is wrong, gives
- * EXIT_USAGE. Options without a letter have a value above 255. */
-int option_error(const char *verb, int c, const struct option *options, char *const *argv);
 /* Reads a duration of at least a millisecond. 0 or EXIT_USAGE, having told what is wrong. */
 int read_duration(const char *verb, const char *option, const char *text, uint64_t *ret_ms);
 
-/* What every verb that speaks to the broker takes. */
-enum {
-	OPTION_BROKER_FILE = 256,
-	OPTION_PASSWORD_FILE,
-	OPTION_CONTROL,
-	OPTION_OF_VERB, /* and above: the verb's own */
-};
-
-/* clang-format off */
-/* Rows of getopt_long's table. */
-#define TAKES_VALUE(name, value) { name, required_argument, NULL, value }
-#define TAKES_NONE(name, value)  { name, no_argument, NULL, value }
-#define BROKER_LETTERS "b:"
-#define BROKER_OPTIONS \
-	TAKES_VALUE("broker", 'b'), \
-	TAKES_VALUE("broker-file", OPTION_BROKER_FILE), \
-	TAKES_VALUE("password-file", OPTION_PASSWORD_FILE), \
-	TAKES_VALUE("control", OPTION_CONTROL)
-#define BROKER_HELP \
-	"  -b, --broker URL          amqp://user:password@host:port/vhost or amqps://…,\n" \
-	"                            several with commas. Default: $TASKCTL_BROKER, else\n" \
-	"                            a broker on this machine\n" \
-	"      --broker-file FILE    the same, from a file; default: $TASKCTL_BROKER_FILE\n" \
-	"      --password-file FILE  the password alone; default: $TASKCTL_PASSWORD_FILE\n" \
-	"      --control EXCHANGE    where cancels go; default " TASKCLIENT_CONTROL "\n" \
-	"  -h, --help\n"
-/* clang-format on */
+/* Who named a thing. What comes first wins. */
+enum origin { FROM_OPTION, FROM_ENVIRONMENT, FROM_FILE, ORIGINS, FROM_NOWHERE = ORIGINS };
 
 struct broker_options {
-	/* NULL: environment or default */
-	const char *broker, *broker_file;
-	const char *password_file;
-	const char *control;
+	/* Of each origin what it names; NULL: nothing. */
+	struct {
+		const char *broker, *broker_file, *password_file;
+	} from[ORIGINS];
+	char *path;          /* of ~/.config/taskctl.yaml, where there may be one; owned */
+	const char *control; /* NULL: the default */
 };
 
-/* Takes optarg if @c is one of BROKER_OPTIONS. */
-bool take_broker_option(struct broker_options *options, int c);
+/* What verbs share, from the command line, the environment and ~/.config/taskctl.yaml. Usable when
+ * zeroed. */
+struct common_options {
+	struct broker_options broker;
+	struct output_options output;
+	const char *queue; /* NULL: the default */
+	struct node *file; /* owns what the file said */
+};
+
+/* Reads argv[1] and what follows by the table of @verb: its own options go to @take (with optarg
+ * set; it gives GOING_ON or an exit status), the shared ones to @ret. Then argv[optind] is the
+ * first argument. Says what is wrong and prints help. GOING_ON or an exit status; in any case
+ * options_deinit(@ret). */
+int read_options(const struct verb *verb, int argc, char **argv, int (*take)(void *v, int c),
+	void *v, struct common_options *ret);
+void options_deinit(struct common_options *options);
 
 /* ---- broker.c ---- */
 

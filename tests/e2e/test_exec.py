@@ -179,7 +179,7 @@ def test_input_that_cannot_be_read(execute, tmp_path):
     ([""], "which program? Its name is missing"),
     (["a", "b"], "'b' is too much; arguments of the program stand after --"),
     (["ls", "-l"], "there is no option -l; arguments of the program stand after --"),
-    (["ls", "--long=1"], "there is no option --long=1; arguments of the program stand after --"),
+    (["ls", "--long=1"], "there is no option --long; arguments of the program stand after --"),
     (["ls", "--i"], "--i is short for several options"),
     (["ls", "--help=1"], "--help takes no value"),
     (["ls", "-t"], "--timeout needs a value"),

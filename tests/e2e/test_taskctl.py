@@ -313,30 +313,100 @@ def test_secret_from_a_pipe(runner, client, taskctl, broker):
     os.close(ours)
 
 
-def test_password_of_the_environment_goes_nowhere_else(taskctl, tmp_path):
-    """Another broker than the environment's does not get to see its password."""
-    file = secret(tmp_path / "password", PASSWORD)
-    seen = []
+class Listener:
+    """A broker that only listens to who is coming."""
 
-    def listen():
-        peer, _ = server.accept()
-        seen.append(peer.recv(8))
+    def __init__(self):
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.url = "amqp://127.0.0.1:%d" % self.server.getsockname()[1]
+
+    def hear(self):
+        """What one sends who wants to log in."""
+        peer, _ = self.server.accept()
+        peer.recv(8)
         peer.sendall(frame.Method(0, spec.Connection.Start(0, 9, {}, "PLAIN", "en_US")).marshal())
-        seen.append(peer.recv(4096))
+        heard = peer.recv(4096)
         peer.close()
-    for given in ("--broker", "--broker-file"):
-        seen.clear()
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            value = "amqp://127.0.0.1:%d" % server.getsockname()[1]
-            if given == "--broker-file":
-                value = secret(tmp_path / "url", value)
-            thread = threading.Thread(target=listen)
-            thread.start()
-            status, _, _ = taskctl("run", "act", given, value,
-                                   environment={"TASKCTL_PASSWORD_FILE": file})
-            thread.join()
-        assert status == 3
-        assert b"PLAIN" in seen[1] and PASSWORD.encode() not in seen[1]
+        return heard
+
+    def __enter__(self):
+        self.heard = []
+        self.thread = threading.Thread(target=lambda: self.heard.append(self.hear()))
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.thread.join(DEADLINE)
+        self.server.close()
+
+
+# Who names the broker, who names a password, and does the one get to see the other?
+@pytest.mark.parametrize("of_broker, of_password, seen", [
+    ("--broker", "environment", False), ("--broker-file", "environment", False),
+    ("--broker", "file", False), ("--broker-file", "file", False),
+    ("environment", "file", False), ("file", "environment", False),
+    ("environment", "environment", True), ("file", "file", True),
+    ("--broker", "--password-file", True), ("environment", "--password-file", True),
+    ("file", "--password-file", True),
+])
+def test_password_goes_only_to_its_broker(taskctl, tmp_path, of_broker, of_password, seen):
+    password = secret(tmp_path / "password", PASSWORD)
+    taskctl.broker = None
+    with Listener() as listener:
+        named = {of_broker: {"broker": listener.url}}
+        named.setdefault(of_password, {})["password_file"] = password
+        options = []
+        if of_broker == "--broker-file":
+            options += ["--broker-file", secret(tmp_path / "url", listener.url)]
+        if of_broker == "--broker":
+            options += ["--broker", listener.url]
+        if of_password == "--password-file":
+            options += ["--password-file", password]
+        taskctl.settings(**named.get("file", {}))
+        status, _, _ = taskctl("run", "act", *options, environment={
+            "TASKCTL_" + key.upper(): value for key, value in named.get("environment", {}).items()})
+    assert status == 3
+    assert b"PLAIN" in listener.heard[0]
+    assert (PASSWORD.encode() in listener.heard[0]) == seen
+
+
+def test_settings_of_a_person(runner, client, taskctl, tmp_path, broker):
+    """Everything that is needed from the file; what is said elsewhere counts more."""
+    runner(programs={"ok": act(["output", "ok"])})
+    taskctl.broker = None
+    taskctl.settings(broker="amqp://e2e@127.0.0.1:%d" % broker.port,
+                     password_file=secret(tmp_path / "password", PASSWORD + "\n"),
+                     queue=client.names.queue, control=client.names.control)
+    assert taskctl("run", "ok", defaults=False) == (0, b"ok", "")
+    status, _, err = taskctl("run", "ok", "--queue", "no.such.queue", defaults=False)
+    assert status == 4 and "no.such.queue" in err
+    status, _, err = taskctl("run", "ok", defaults=False, environment={
+        "TASKCTL_QUEUE": "no.such.queue"})
+    assert status == 4 and "no.such.queue" in err
+    status, _, err = taskctl("run", "ok", defaults=False, environment={
+        "TASKCTL_BROKER": "amqp://127.0.0.1:1"})
+    assert status == 3 and "127.0.0.1:1/" in err
+
+
+def test_settings_that_are_wrong(taskctl, tmp_path):
+    """The file, the line, the key, and never a secret."""
+    taskctl.broker = None
+    file = str(taskctl.directory / "taskctl.yaml")
+    (taskctl.directory / "taskctl.yaml").write_text("queue: q\nbrokr: amqp://u:pass-4711@h\n")
+    status, out, err = taskctl("run", "act", defaults=False)
+    assert (status, out) == (2, b"")
+    assert err.startswith("taskctl: %s:2: brokr: there is no such key" % file) and "4711" not in err
+    # Help is there all the same.
+    assert taskctl("run", "--help", defaults=False)[0] == 0
+    for wrong, told in (
+            ({"broker": "http://u:pass-4711@h"}, ": broker: "),
+            ({"broker_file": str(tmp_path / "none")}, ": broker_file: cannot open"),
+            ({"broker": "amqp://h", "broker_file": "/x"}, ": broker_file exclude each other"),
+            ({"password_file": str(tmp_path)}, ": password_file: cannot")):
+        taskctl.settings(**wrong)
+        status, _, err = taskctl("run", "act", defaults=False)
+        assert status in (2, 6) and err.startswith("taskctl: " + file) and told in err, err
+        assert "4711" not in err
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"a\0b", b"x" * 65537],

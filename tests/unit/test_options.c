@@ -10,37 +10,78 @@
 #include "taskctl/taskctl.h"
 #include "tests/unit/capture.h"
 
-static const struct option options[] = {
-	BROKER_OPTIONS,
-	TAKES_VALUE("wait", 'w'),
-	TAKES_VALUE("id", OPTION_OF_VERB),
-	TAKES_NONE("quiet", 'q'),
+enum { OPTION_ID = OPTION_OF_VERB };
+
+static const struct verb_option own_options[] = {
+	{ "wait", 'w', "TIME", NULL, "how long" },
+	{ "id", OPTION_ID, "ID", NULL, "which" },
+	{ "quiet", 'q', NULL, NULL, "say nothing" },
 	{ 0 },
 };
 
-/* Reads what stands in @line, and gives what is complained of; "" where nothing is. */
-static const char *complaint(struct capture *err, struct broker_options *broker, const char *line)
-{
-	char copy[256], *words[16] = { "verb" }, *rest = copy;
-	int n = 1, c = 0, status = 0;
+static const struct verb verb = {
+	.name = "verb",
+	.arguments = "[OPTIONS] WORD…",
+	.about = "Does nothing.",
+	.options = own_options,
+	.shares = SHARES_BROKER | SHARES_OUTPUT | SHARES_QUEUE,
+	.exits = "0 done",
+};
 
-	snprintf(copy, sizeof(copy), "%s", line);
-	while (rest && n < 15)
-		words[n++] = strsep(&rest, " ");
-	words[n] = NULL;
+/* What the verb took. */
+struct taken {
+	const char *wait, *id;
+	bool quiet;
+	int stop; /* the exit status that -q gives, or 0 */
+};
+
+static int take(void *v, int c)
+{
+	struct taken *taken = v;
+
+	switch (c) {
+	case 'w':
+		taken->wait = optarg;
+		break;
+	case OPTION_ID:
+		taken->id = optarg;
+		break;
+	case 'q':
+		taken->quiet = true;
+		break;
+	default:
+		fail_msg("the verb was given %d", c);
+	}
+	return taken->stop ? taken->stop : GOING_ON;
+}
+
+struct reading {
+	char line[256];
+	char *words[32];
+	int n, status;
+	struct taken taken;
+	struct common_options options;
+	struct capture out, err;
+};
+
+/* Reads what stands in @line, with nothing set elsewhere. */
+static void read_line(struct reading *r, const char *line)
+{
+	char *rest = r->line;
+
+	snprintf(r->line, sizeof(r->line), "%s", line);
+	r->words[0] = (char *)"verb";
+	r->n = 1;
+	while (rest && *rest && r->n < 31)
+		r->words[r->n++] = strsep(&rest, " ");
+	r->words[r->n] = NULL;
+	r->options = (struct common_options){ 0 };
 	optind = 0; /* glibc's way to begin again */
-	opterr = 0;
-	capture_start(err, STDERR_FILENO);
-	while (status == 0 &&
-		(c = getopt_long(n, words, ":" BROKER_LETTERS "w:q", options, NULL)) != -1)
-		if ((c == '?' || c == ':') && !take_broker_option(broker, c))
-			status = option_error("verb", c, options, words);
-		else
-			(void)take_broker_option(broker, c);
-	capture_end(err);
-	if (status != 0)
-		assert_int_equal(status, EXIT_USAGE);
-	return err->text;
+	capture_start(&r->out, STDOUT_FILENO);
+	capture_start(&r->err, STDERR_FILENO);
+	r->status = read_options(&verb, r->n, r->words, take, &r->taken, &r->options);
+	capture_end(&r->err);
+	capture_end(&r->out);
 }
 
 static void test_option_errors(void **state)
@@ -49,52 +90,96 @@ static void test_option_errors(void **state)
 		const char *line, *told;
 	} cases[] = {
 		{ "-w", "--wait needs a value" },
-		{ "-qw", "--wait needs a value" },
-		{ "--id", "--id needs a value" },
-		{ "--broker-file", "--broker-file needs a value" },
 		{ "--quiet=secret", "--quiet takes no value" },
 		{ "-x", "there is no option -x" },
-		{ "-qx", "there is no option -x" },
-		{ "--quiet -xq", "there is no option -x" },
-		{ "--bogus", "there is no option --bogus" },
 		{ "--bogus=secret", "there is no option --bogus" },
-		{ "--qui --bogus x", "there is no option --bogus" },
 		{ "--broke x", "--broke is short for several options" },
-		{ "--broke=secret", "--broke is short for several options" },
-		{ "--=x", "there is no option --" },
+		{ "word --output", "--output needs a value" },
+		{ "--output xml", "--output: 'xml' is not one of table, json, msgpack" },
+		{ "--color red", "--color: 'red' is not one of auto, always, never" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		struct broker_options broker = { 0 };
-		struct capture err;
+		struct reading r = { 0 };
 		char expected[256];
 
 		snprintf(expected, sizeof(expected), "taskctl: %s\nTry 'taskctl verb --help'.\n",
 			cases[i].told);
-		assert_string_equal(complaint(&err, &broker, cases[i].line), expected);
+		read_line(&r, cases[i].line);
+		assert_string_equal(r.err.text, expected);
+		assert_string_equal(r.out.text, "");
+		assert_int_equal(r.status, EXIT_USAGE);
+		options_deinit(&r.options);
 	}
 }
 
-static void test_broker_options(void **state)
+static void test_all_options(void **state)
 {
-	struct broker_options broker = { 0 };
-	struct capture err;
+	struct reading r = { 0 };
 
 	(void)state;
-	assert_string_equal(complaint(&err, &broker, "-w 5s --id x -q some words"), "");
-	assert_null(broker.broker);
-	assert_false(take_broker_option(&broker, 'w'));
-	assert_false(take_broker_option(&broker, OPTION_OF_VERB));
-	optarg = "text";
-	assert_true(take_broker_option(&broker, 'b'));
-	assert_ptr_equal(broker.broker, optarg);
-	assert_true(take_broker_option(&broker, OPTION_BROKER_FILE));
-	assert_ptr_equal(broker.broker_file, optarg);
-	assert_true(take_broker_option(&broker, OPTION_PASSWORD_FILE));
-	assert_ptr_equal(broker.password_file, optarg);
-	assert_true(take_broker_option(&broker, OPTION_CONTROL));
-	assert_ptr_equal(broker.control, optarg);
+	read_line(&r, "one -w 5s --id=x -q -b amqp://h --broker-file f --password-file p "
+		      "--control c --queue q -o json two --no-header --color always");
+	assert_string_equal(r.err.text, "");
+	assert_int_equal(r.status, GOING_ON);
+	assert_string_equal(r.taken.wait, "5s");
+	assert_string_equal(r.taken.id, "x");
+	assert_true(r.taken.quiet);
+	assert_string_equal(r.options.broker.from[FROM_OPTION].broker, "amqp://h");
+	assert_string_equal(r.options.broker.from[FROM_OPTION].broker_file, "f");
+	assert_string_equal(r.options.broker.from[FROM_OPTION].password_file, "p");
+	assert_string_equal(r.options.broker.control, "c");
+	assert_string_equal(r.options.queue, "q");
+	assert_int_equal(r.options.output.format, OUTPUT_JSON);
+	assert_true(r.options.output.no_header && r.options.output.color);
+	assert_false(r.options.output.is_terminal);
+	assert_int_equal(r.n - optind, 2);
+	assert_string_equal(r.words[optind], "one");
+	assert_string_equal(r.words[optind + 1], "two");
+	options_deinit(&r.options);
+}
+
+static void test_nothing_given(void **state)
+{
+	struct reading r = { 0 };
+
+	(void)state;
+	read_line(&r, "");
+	assert_int_equal(r.status, GOING_ON);
+	for (enum origin i = 0; i < ORIGINS; i++)
+		assert_null(r.options.broker.from[i].broker);
+	assert_null(r.options.broker.control);
+	assert_null(r.options.queue);
+	assert_int_equal(r.options.output.format, OUTPUT_TABLE);
+	assert_false(r.options.output.no_header || r.options.output.color);
+	assert_int_equal(r.options.output.width, 0);
+	options_deinit(&r.options);
+}
+
+/* --help is for whoever does not know what to give: nothing else is looked at. */
+static void test_help(void **state)
+{
+	struct reading r = { 0 };
+
+	(void)state;
+	read_line(&r, "--help --bogus");
+	assert_int_equal(r.status, EXIT_DONE);
+	assert_ptr_equal(strstr(r.out.text, "usage: taskctl verb [OPTIONS] WORD…\n"), r.out.text);
+	assert_string_equal(r.err.text, "");
+	options_deinit(&r.options);
+}
+
+/* What the verb refuses is the end. */
+static void test_verb_that_refuses(void **state)
+{
+	struct reading r = { .taken = { .stop = EXIT_LOCAL } };
+
+	(void)state;
+	read_line(&r, "-w 5s -q");
+	assert_int_equal(r.status, EXIT_LOCAL);
+	assert_false(r.taken.quiet);
+	options_deinit(&r.options);
 }
 
 static void test_durations(void **state)
@@ -165,10 +250,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_option_errors),
-		cmocka_unit_test(test_broker_options),
+		cmocka_unit_test(test_all_options),
+		cmocka_unit_test(test_nothing_given),
+		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_verb_that_refuses),
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_what_is_said),
 	};
 
+	clearenv();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

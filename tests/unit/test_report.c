@@ -105,14 +105,14 @@ static void test_facts(void **state)
 	event.facts.attempt = 3;
 	snprintf(event.facts.failure_kind, sizeof(event.facts.failure_kind), "disk");
 	expect(&event, false, EXIT_TASK_FAILED, "",
-		"taskctl: one failed (exited): no [disk]; wall 59.99 s, cpu 62 min 3 s, memory 1.5 "
+		"taskctl: one failed (exited): no [disk]; wall 59.9 s, cpu 1 h 02 min, memory 1.5 "
 		"MiB, attempt 3, on r1\n");
 	event.facts.wall_ms = 60000;
 	event.facts.cpu_ms = 0;
 	event.facts.attempt = 1;
 	event.facts.runner[0] = '\0';
 	expect(&event, false, EXIT_TASK_FAILED, "",
-		"taskctl: one failed (exited): no [disk]; wall 1 min 0 s, cpu 0.00 s, memory 1.5 "
+		"taskctl: one failed (exited): no [disk]; wall 1 min 00 s, cpu 0 ms, memory 1.5 "
 		"MiB\n");
 	/* It never ran. */
 	event.facts.peak_memory = 0;

@@ -7,6 +7,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 BUILD = os.path.abspath(os.environ.get("TASKRUNNER_BUILD") or os.path.join(ROOT, "build"))
 TASKRUNNER = os.path.join(BUILD, "runner", "taskrunner")
 TASKCTL = os.path.join(BUILD, "taskctl", "taskctl")
+SHOW_TABLE = os.path.join(BUILD, "tests", "e2e", "show_table")
 TASKS = os.path.join(BUILD, "tasks")
 PROGRAMS = os.path.join(ROOT, "tests", "e2e", "programs")
 ACT = os.path.join(PROGRAMS, "act.py")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """taskctl under test."""
 
+import json
 import os
 import select
 import subprocess
@@ -21,10 +22,16 @@ class Taskctl:
         self.names = names
         self.started = []
 
+    def settings(self, **settings):
+        """Writes the file."""
+        (self.directory / "taskctl.yaml").write_text(json.dumps(settings))
+
     def start(self, *arguments, stdin=subprocess.DEVNULL, url=None, defaults=True,
               environment={}, **more):
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("TASKCTL_")}
-        environment = {**inherited, **sanitizer_environment(self.directory), **environment}
+        # No settings but those of this test.
+        environment = {**inherited, **sanitizer_environment(self.directory),
+                       "XDG_CONFIG_HOME": str(self.directory), **environment}
         if (url or self.broker) and "TASKCTL_BROKER" not in environment:
             environment["TASKCTL_BROKER"] = url or self.broker.url
         arguments = list(arguments)

@@ -4,7 +4,7 @@
  * lines become a thousand million nodes.
  */
 
-#include "runner/config_document.h"
+#include "common/document.h"
 
 #include <errno.h>
 #include <stdlib.h>
