@@ -193,7 +193,7 @@ static int not_a_word(const struct settings *settings, const struct verb *verb,
 	const struct common_options *options, enum setting setting, const char *words)
 {
 	enum origin origin = who_said(settings, setting);
-	const char *value = settings->said[origin][setting], *key = known[setting].key;
+	const char *value = value_of(settings, setting), *key = known[setting].key;
 	char name[64];
 
 	if (origin == FROM_OPTION)

@@ -368,7 +368,7 @@ static void count_word(struct counts *counts, struct slice word)
 
 static int append_counts(const struct counts *counts, bool color, struct buf *out)
 {
-	struct state_count list[WORDS_MAX];
+	struct state_count list[WORDS_MAX] = { 0 };
 	char *texts[WORDS_MAX] = { 0 };
 	bool taken[WORDS_MAX] = { 0 };
 	int r = 0;
