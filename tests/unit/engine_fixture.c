@@ -65,6 +65,24 @@ static void on_cancelling(void *userdata, struct task *task)
 		w->on_cancelling(w, seen);
 }
 
+static void on_paused(void *userdata, struct task *task)
+{
+	struct world *w = userdata;
+	struct seen *seen = seen_of(task);
+	seen->n_paused++;
+	if (w->on_paused)
+		w->on_paused(w, seen);
+}
+
+static void on_resumed(void *userdata, struct task *task)
+{
+	struct world *w = userdata;
+	struct seen *seen = seen_of(task);
+	seen->n_resumed++;
+	if (w->on_resumed)
+		w->on_resumed(w, seen);
+}
+
 static void on_final(
 	void *userdata, struct task *task, const struct outcome *outcome, struct slice output)
 {
@@ -108,8 +126,16 @@ void world_start(struct world *w)
 		.run_directory = w->directory,
 		.instance = w->instance,
 	};
-	const struct engine_front front = { on_running, on_progress, on_text, on_cancelling,
-		on_final, w };
+	const struct engine_front front = {
+		.on_running = on_running,
+		.on_progress = on_progress,
+		.on_text = on_text,
+		.on_cancelling = on_cancelling,
+		.on_paused = on_paused,
+		.on_resumed = on_resumed,
+		.on_final = on_final,
+		.userdata = w,
+	};
 	assert_true(sd_event_new(&w->loop) >= 0);
 	assert_int_equal(engine_new(w->loop, &options, &front, &w->engine), 0);
 }
@@ -150,7 +176,8 @@ int world_close(void **state)
 	struct world *w = *state;
 	/* Only after a test that failed is there anything to end. */
 	bool failed = engine_count(w->engine) > 0;
-	w->on_running = w->on_progress = w->on_text = w->on_cancelling = w->on_final = NULL;
+	w->on_running = w->on_progress = w->on_text = w->on_cancelling = w->on_final =
+		w->on_paused = w->on_resumed = NULL;
 	engine_pause_relay(w->engine, false);
 	if (failed) {
 		engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, true);

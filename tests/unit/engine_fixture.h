@@ -36,7 +36,7 @@ struct seen {
 	struct seen *next;
 	char id[ID_MAX + 1];
 	struct task *task; /* NULL after its end */
-	unsigned n_running, n_progress, n_cancelling, n_final;
+	unsigned n_running, n_progress, n_cancelling, n_paused, n_resumed, n_final;
 	struct buf progress; /* each record and a newline */
 	struct buf text[2];  /* stdout, stderr */
 	struct outcome outcome;
@@ -62,6 +62,8 @@ struct world {
 	void (*on_progress)(struct world *w, struct seen *seen);
 	void (*on_text)(struct world *w, struct seen *seen);
 	void (*on_cancelling)(struct world *w, struct seen *seen);
+	void (*on_paused)(struct world *w, struct seen *seen);
+	void (*on_resumed)(struct world *w, struct seen *seen);
 	void (*on_final)(struct world *w, struct seen *seen);
 	void *data; /* for those */
 };
