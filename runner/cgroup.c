@@ -248,7 +248,6 @@ static int open_in(struct cgroup *groups, const char *own, struct error *err)
 		rmdir(groups->directory);
 		return r;
 	}
-	groups->has_kill = has_file(groups->fd, "cgroup.kill");
 	groups->has_memory = enable_memory(groups->fd);
 	return 0;
 }

@@ -26,7 +26,6 @@ struct cgroup {
 	int fd;          /* directory of the instance's group; -1: there are no groups */
 	char *directory; /* its path */
 	char *name;      /* the same as /proc/PID/cgroup says it */
-	bool has_kill;   /* Linux 5.14 */
 	bool has_memory; /* tasks' groups have the memory controller */
 };
 

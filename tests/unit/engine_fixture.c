@@ -4,6 +4,7 @@
 #include <dirent.h>
 
 #include "common/clock.h"
+#include "runner/cgroup.h"
 #include "runner/spawn.h"
 #include "tests/unit/roles.h"
 
@@ -146,6 +147,43 @@ int world_open(void **state)
 	world_start(w);
 	*state = w;
 	return 0;
+}
+
+int world_open_bare(void **state)
+{
+	struct world *w = world_prepare();
+	w->config.no_cgroups = true;
+	world_start(w);
+	*state = w;
+	return 0;
+}
+
+void find_group(const char *instance, char *ret, size_t size)
+{
+	struct cgroup probe;
+	struct error err = { 0 };
+	if (cgroup_open(&probe, "probe", &err) < 0)
+		fail_msg("this test needs a control group of version 2 (be root; in a container, "
+			 "one that may write to /sys/fs/cgroup): %s",
+			err.text);
+	snprintf(ret, size, "%.*s-%s", (int)(strlen(probe.directory) - strlen("-probe")),
+		probe.directory, instance);
+	cgroup_close(&probe);
+}
+
+unsigned count_groups(struct world *w)
+{
+	char path[512];
+	struct stat st;
+	unsigned n = 0;
+	find_group(w->instance, path, sizeof(path));
+	DIR *dir = opendir(path);
+	assert_non_null(dir);
+	for (struct dirent *entry; (entry = readdir(dir));)
+		n += entry->d_name[0] != '.' && fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 &&
+		     S_ISDIR(st.st_mode);
+	closedir(dir);
+	return n;
 }
 
 static void seen_free(struct seen *seen)

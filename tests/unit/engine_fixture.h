@@ -86,6 +86,8 @@ struct job {
 /* For cmocka: *state becomes a struct world. */
 int world_open(void **state);
 int world_close(void **state);
+/* Without control groups. */
+int world_open_bare(void **state);
 /* An engine of its own settings: between these two w->config may be changed. */
 struct world *world_prepare(void);
 void world_start(struct world *w);
@@ -106,6 +108,12 @@ void run_for_ms(struct world *w, unsigned ms);
 /* The last of everything: runs to the end and expects it so. */
 void expect_success(struct world *w, struct seen *seen, const char *output);
 void expect_failure(struct world *w, struct seen *seen, enum cause cause, const char *text);
+
+/* Where the group of an instance of this name would be; fails where there can be none: tests of
+ * groups need them. */
+void find_group(const char *instance, char *ret, size_t size);
+/* Groups of tasks that there are. */
+unsigned count_groups(struct world *w);
 
 unsigned count_fds(void);
 unsigned count_entries(const char *directory);
