@@ -80,7 +80,11 @@ struct task *engine_owner(const struct engine *engine, const struct tree_process
 			return process->pid == engine->options.guardian
 				       ? NULL
 				       : find_parent_of_orphan(engine, process->pid);
-		process = tree_find(list, n, process->parent);
+		const struct tree_process *parent = tree_find(list, n, process->parent);
+		/* It died while we looked, so this one is an orphan by now. */
+		if (!parent && process->parent > 0)
+			return find_parent_of_orphan(engine, process->pid);
+		process = parent;
 	}
 	return NULL;
 }
@@ -210,7 +214,9 @@ static bool tend_all(struct engine *engine)
 		return false;
 	for (struct task *task = engine->by_id; task; task = task->hh_id.next)
 		task->tended = false;
-	for (size_t i = 0; i < n; i++) {
+	/* The youngest first: it is the one that goes on to fork, where each leaves its work to the
+	 * next. */
+	for (size_t i = n; i-- > 0;) {
 		struct task *task = engine_owner(engine, list, n, &list[i]);
 		if (task)
 			tend_process(&list[i], task);

@@ -258,7 +258,7 @@ static int role_relay(char **args)
 			_exit(0);
 		setsid();
 		alarm(LIFE_S);
-		usleep(500);
+		usleep(20000);
 	}
 	return 0;
 }
