@@ -109,11 +109,10 @@ void run_for_ms(struct world *w, unsigned ms);
 void expect_success(struct world *w, struct seen *seen, const char *output);
 void expect_failure(struct world *w, struct seen *seen, enum cause cause, const char *text);
 
-/* Where the group of an instance of this name would be; fails where there can be none: tests of
- * groups need them. */
+/* Where the group of an instance of this name is; false where there can be none. */
+bool try_find_group(const char *instance, char *ret, size_t size, struct error *err);
+/* The same; fails where there can be none: tests of groups need them. */
 void find_group(const char *instance, char *ret, size_t size);
-/* Groups of tasks that there are. */
-unsigned count_groups(struct world *w);
 
 unsigned count_fds(void);
 unsigned count_entries(const char *directory);
