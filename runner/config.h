@@ -122,6 +122,7 @@ struct config {
 
 	char *run_directory; /* NULL: the first that can be written of $RUNTIME_DIRECTORY, $TMPDIR,
 				/run, /dev/shm, /tmp */
+	bool no_cgroups;     /* cgroups: off */
 
 	struct {
 		uint64_t timeout_us;  /* default and longest run; 0: for ever. With `terarium` only

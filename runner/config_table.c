@@ -20,6 +20,7 @@
 
 static const char *const compat_words[] = { "none", "terarium", NULL };
 static const char *const ack_words[] = { "lease", "hold", NULL };
+static const char *const cgroups_words[] = { "auto", "off", NULL };
 static const char *const hold_types[] = { "auto", "classic", "quorum", NULL };
 static const char *const queue_types[] = { "classic", "quorum", NULL };
 static const char *const exchange_types[] = { "direct", "topic", "fanout", NULL };
@@ -135,6 +136,9 @@ static const struct setting config_rows[] = {
 	{ "run_directory", SETTING_PATH, .offset = IN(run_directory),
 		.shown = "the first that can be written",
 		.meaning = "where each task's directory of pipes is made" },
+	{ "cgroups", SETTING_BOOL, .offset = IN(no_cgroups), .words = cgroups_words,
+		.fallback = "auto",
+		.meaning = "auto: a control group for each task where one can be made; off: none" },
 
 	{ "limits.timeout", SETTING_DURATION, .offset = IN(limits.timeout_us), .max = YEAR,
 		.fallback = "0", .terarium = "5m",

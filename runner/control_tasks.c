@@ -151,7 +151,10 @@ static void add_view(struct record *answer, const struct task *task)
 	record_add_text(answer, "state", view.state);
 	record_add_int(answer, "running_ms", (int64_t)(view.running_us / 1000));
 	record_add_int(answer, "cpu_ms", (int64_t)(view.cpu_us / 1000));
-	record_add_int(answer, "memory", (int64_t)view.memory);
+	if (view.memory) /* else nobody has looked yet */
+		record_add_int(answer, "memory", (int64_t)view.memory);
+	if (view.peak_memory)
+		record_add_int(answer, "peak_memory", (int64_t)view.peak_memory);
 	if (view.pid)
 		record_add_int(answer, "pid", view.pid);
 	if (view.progress >= 0)

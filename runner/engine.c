@@ -17,6 +17,8 @@
 #include "common/log.h"
 #include "runner/engine_private.h"
 
+#define SECOND 1000000ULL
+
 /* How many children are reaped before others get their turn. */
 #define REAP_TURNS 256
 
@@ -190,16 +192,10 @@ static int on_child(sd_event_source *source, const struct signalfd_siginfo *info
 uint64_t engine_oom_kills(struct engine *engine, bool exactly)
 {
 	uint64_t now = clock_now_us();
-	char line[128];
-	if (!exactly && engine->oom_looked_us && now - engine->oom_looked_us < 1000000)
-		return engine->oom_kills;
-	FILE *f = fopen("/proc/vmstat", "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (strncmp(line, "oom_kill ", 9) == 0)
-			engine->oom_kills = strtoull(line + 9, NULL, 10);
-	if (f)
-		fclose(f);
-	engine->oom_looked_us = now;
+	if (exactly || !engine->oom_looked_us || now - engine->oom_looked_us >= SECOND) {
+		engine->oom_kills = cgroup_read_oom_kills(engine->oom_fd);
+		engine->oom_looked_us = now;
+	}
 	return engine->oom_kills;
 }
 
@@ -244,6 +240,8 @@ static int add_sources(struct engine *engine)
 	if (r < 0 || (r = sd_event_source_set_enabled(engine->kick_source, SD_EVENT_OFF)) < 0)
 		return r;
 	r = engine_memory_init(engine);
+	if (r >= 0)
+		r = engine_tend_init(engine);
 	return r < 0 ? r : engine_watch_init(engine);
 }
 
@@ -259,17 +257,21 @@ int engine_new(sd_event *loop, const struct engine_options *options,
 		.front = *front,
 		.inotify_fd = -1,
 		.null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC),
+		.groups = CGROUP_NONE,
+		.oom_fd = cgroup_open_oom_kills(),
 	};
 	int r = engine->null_fd < 0 ? -errno : copy_environ(engine);
 	if (r == 0)
 		r = tree_become_subreaper();
 	if (r == 0)
 		r = add_sources(engine);
-	if (r < 0)
+	if (r < 0) {
 		engine_free(engine);
-	else
-		*ret = engine;
-	return r < 0 ? r : 0;
+		return r;
+	}
+	engine_make_groups(engine);
+	*ret = engine;
+	return 0;
 }
 
 static void free_slots(struct engine *engine)
@@ -293,7 +295,11 @@ struct engine *engine_free(struct engine *engine)
 	sd_event_source_unref(engine->poll_source);
 	sd_event_source_unref(engine->kick_source);
 	sd_event_source_unref(engine->memory_source);
+	sd_event_source_unref(engine->tend_source);
+	cgroup_close(&engine->groups);
 	close_fd(engine->null_fd);
+	if (engine->oom_fd >= 0)
+		close_fd(engine->oom_fd);
 	close_fd(engine->inotify_fd);
 	for (char **at = engine->environ; at && *at; at++)
 		free(*at);
@@ -372,6 +378,8 @@ void task_free(struct task *task)
 	sd_event_source_unref(task->timer);
 	progress_reader_free(task->progress);
 	buf_deinit(&task->output);
+	buf_deinit(&task->last_record);
+	progress_report_deinit(&task->last_report);
 	tail_deinit(&task->text[0]);
 	tail_deinit(&task->text[1]);
 	free(task->failure);
@@ -392,12 +400,19 @@ size_t engine_count(const struct engine *engine)
 	return HASH_CNT(hh_id, engine->by_id);
 }
 
+/* Nothing ends it yet. */
+static bool can_be_stopped(const struct task *task)
+{
+	return task->state == TASK_WAITING || task->state == TASK_RUNNING ||
+	       task->state == TASK_PAUSED;
+}
+
 bool engine_stop(struct engine *engine, struct task *task, enum cause cause)
 {
 	(void)engine;
 	if (task->state == TASK_STOPPING || task->state == TASK_KILLING)
 		return task->cause == cause;
-	if (task->state != TASK_WAITING && task->state != TASK_RUNNING)
+	if (!can_be_stopped(task))
 		return false;
 	task->cause = cause;
 	task_dispatch(task, TASK_ON_STOP);
@@ -406,7 +421,7 @@ bool engine_stop(struct engine *engine, struct task *task, enum cause cause)
 
 void engine_kill(struct task *task, enum cause cause)
 {
-	if (task->state == TASK_WAITING || task->state == TASK_RUNNING)
+	if (can_be_stopped(task))
 		task->cause = cause;
 	task_dispatch(task, TASK_ON_KILL);
 }
@@ -415,7 +430,7 @@ void engine_stop_all(struct engine *engine, enum cause cause, bool at_once)
 {
 	struct task *task, *tmp;
 	HASH_ITER (hh_id, engine->by_id, task, tmp) {
-		if (task->state == TASK_WAITING || task->state == TASK_RUNNING)
+		if (can_be_stopped(task))
 			task->cause = cause;
 		task_dispatch(task, at_once ? TASK_ON_KILL : TASK_ON_STOP);
 	}
@@ -427,6 +442,39 @@ void engine_stop_waiting(struct engine *engine, enum cause cause)
 	HASH_ITER (hh_id, engine->by_id, task, tmp)
 		if (task->state == TASK_WAITING)
 			engine_stop(engine, task, cause);
+}
+
+static bool has_program(const struct task *task)
+{
+	return task->state == TASK_RUNNING || task->state == TASK_PAUSED;
+}
+
+bool engine_pause(struct engine *engine, struct task *task)
+{
+	(void)engine;
+	if (!has_program(task))
+		return false;
+	task_dispatch(task, TASK_ON_PAUSE);
+	return true;
+}
+
+bool engine_resume(struct engine *engine, struct task *task)
+{
+	(void)engine;
+	if (!has_program(task))
+		return false;
+	task_dispatch(task, TASK_ON_RESUME);
+	return true;
+}
+
+/* A paused program would go on, but for its control group, and its clocks would not. */
+bool engine_signal(struct task *task, int signal)
+{
+	if (!has_program(task) || signal < 1 || signal > SIGRTMAX)
+		return false;
+	if (task->state == TASK_PAUSED && signal == SIGCONT)
+		return false;
+	return kill(-task->pid, signal) == 0;
 }
 
 void engine_pause_relay(struct engine *engine, bool paused)
@@ -457,6 +505,14 @@ void *task_front_data(const struct task *task)
 pid_t task_pid(const struct task *task)
 {
 	return task->pid;
+}
+
+uint64_t task_running_us(const struct task *task)
+{
+	uint64_t until = task->ended_us          ? task->ended_us
+			 : task->paused_since_us ? task->paused_since_us
+						 : clock_now_us();
+	return until - task->started_us - task->paused_us;
 }
 
 int task_text(const struct task *task, enum pipe_end end, struct buf *out)

@@ -22,14 +22,16 @@ struct engine; /* opaque */
 struct task;   /* opaque */
 
 /* What the engine tells. The calls come from inside the loop or from the functions below. In them
- * tasks may be submitted, the relay paused, and the task itself stopped (engine_stop); the rest is
- * for the loop alone. Slices are borrowed for the call. */
+ * tasks may be submitted, the relay paused, and the task itself stopped, paused and resumed; the
+ * rest is for the loop alone. Slices are borrowed for the call. */
 struct engine_front {
 	void (*on_running)(void *userdata, struct task *task);
 	void (*on_progress)(
 		void *userdata, struct task *task, struct slice record, enum progress_kind kind);
 	void (*on_text)(void *userdata, struct task *task, enum pipe_end end, struct slice text);
 	void (*on_cancelling)(void *userdata, struct task *task);
+	void (*on_paused)(void *userdata, struct task *task);  /* may be NULL */
+	void (*on_resumed)(void *userdata, struct task *task); /* may be NULL */
 	/* @output: NULL data unless it succeeded. */
 	void (*on_final)(void *userdata, struct task *task, const struct outcome *outcome,
 		struct slice output);
@@ -63,15 +65,19 @@ size_t engine_count(const struct engine *engine);
 bool engine_stop(struct engine *engine, struct task *task, enum cause cause);
 /* The same without grace, also if it is being ended already. */
 void engine_kill(struct task *task, enum cause cause);
-/* Its processes stand still, its time limits too. False: it does not run. Twice is as once. */
-bool engine_pause(struct engine *engine, struct task *task);
-bool engine_resume(struct engine *engine, struct task *task);
-/* To its process group. False: it does not run. */
-bool engine_signal(struct task *task, int signal);
 /* All of them; @at_once: without grace, also those that are being ended already. */
 void engine_stop_all(struct engine *engine, enum cause cause, bool at_once);
 /* Ends those that have not started yet. */
 void engine_stop_waiting(struct engine *engine, enum cause cause);
+/* Stops all of its tree until it is resumed; its time limits stand still. True also when it is
+ * paused already; false when it does not run, or is being ended. What ends a running task ends a
+ * paused one, too: asked to end, it goes on and has its grace. */
+bool engine_pause(struct engine *engine, struct task *task);
+/* True also when it runs; false when it does not run yet, or is being ended. */
+bool engine_resume(struct engine *engine, struct task *task);
+/* Sends @signal to the program's group. False when there is none, as it does not run or is being
+ * ended, or when that is no signal; SIGCONT is refused while it is paused. */
+bool engine_signal(struct task *task, int signal);
 /* While paused no progress is read: a fast program is slowed by its own pipe. */
 void engine_pause_relay(struct engine *engine, bool paused);
 
@@ -79,15 +85,24 @@ const struct request *task_request(const struct task *task);
 const struct program *task_program(const struct task *task);
 void *task_front_data(const struct task *task);
 pid_t task_pid(const struct task *task); /* 0 before it runs */
-/* What a looker wants to know. */
+
+#define TASK_MESSAGE_SIZE 208
+
+/* What somebody who looks wants to know. */
 struct task_view {
-	const char *state; /* "waiting", "running", "paused", "ending" */
-	pid_t pid;
-	uint64_t running_us; /* without pauses */
-	uint64_t cpu_us, memory;
-	double progress; /* 0..1; -1: none known */
-	char message[256];
+	const char *state; /* for people: "waiting", "running", "paused", "ending" */
+	pid_t pid;         /* 0: the program does not run (any more) */
+	unsigned attempt;
+	uint64_t started_us; /* clock_now_us; 0: not yet */
+	uint64_t running_us; /* since then, without the pauses */
+	/* Of all its tree. With a control group the time is as of now, else, like memory, of a look
+	 * at /proc of about a second ago. */
+	uint64_t cpu_us;
+	uint64_t memory, peak_memory;    /* bytes; 0: not known yet */
+	double progress;                 /* 0 to 1, of its last record; -1: it holds none */
+	char message[TASK_MESSAGE_SIZE]; /* of its last record, as one clean line; "": none */
 };
+
 void task_look(const struct task *task, struct task_view *ret);
 /* The last part of what it wrote to stdout or stderr; appended to @out. 0 or -ENOMEM. */
 int task_text(const struct task *task, enum pipe_end end, struct buf *out);

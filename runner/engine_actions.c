@@ -208,7 +208,7 @@ static void forget_own_peak(struct engine *engine)
 		log_debug("engine.peak-kept", LOG_ERRNO(errno));
 }
 
-static int spawn_program(struct task *task)
+static int spawn_program(struct task *task, int group)
 {
 	struct strings argv, env;
 	struct spawn_result result = { 0 };
@@ -222,6 +222,7 @@ static int spawn_program(struct task *task)
 		.stdin_fd = task->engine->null_fd,
 		.stdout_fd = task->pipes.child_fd[0],
 		.stderr_fd = task->pipes.child_fd[1],
+		.group = group,
 	};
 	forget_own_peak(task->engine);
 	int r = argv.failed || env.failed ? -ENOMEM : spawn(&request, &result);
@@ -230,6 +231,17 @@ static int spawn_program(struct task *task)
 	task->spawn_stage = result.stage;
 	if (r == 0)
 		task->pid = result.pid;
+	if (r < 0 || result.group_error)
+		task_leave_group(task, r < 0 ? 0 : result.group_error);
+	return r;
+}
+
+static int spawn_in_group(struct task *task)
+{
+	int group = task_make_group(task);
+	int r = group < 0 ? group : spawn_program(task, group);
+	if (group > 0)
+		close_fd(group);
 	return r;
 }
 
@@ -278,7 +290,7 @@ static int do_start(struct task *task)
 	/* What fits into the pipe is there before the program is: most inputs are written by this.
 	 */
 	task_write_input(task);
-	r = spawn_program(task);
+	r = spawn_in_group(task);
 	if (r < 0)
 		return not_started(task, r);
 	pipes_close_childs(&task->pipes);
@@ -302,7 +314,7 @@ static void arm_limits(struct task *task)
 	uint64_t at = UINT64_MAX;
 	uint64_t silence = task->launch.program->silence_timeout_us;
 	if (task->timeout_us)
-		at = task->started_us + task->timeout_us;
+		at = task->started_us + task->paused_us + task->timeout_us;
 	if (silence)
 		at = least(at, task->last_progress_us + silence);
 	if (at != UINT64_MAX)
@@ -327,7 +339,7 @@ static int do_check(struct task *task)
 	/* Progress that we do not read for want of room is not silence. */
 	if (task->engine->relay_paused)
 		task->last_progress_us = now;
-	if (task->timeout_us && now >= task->started_us + task->timeout_us)
+	if (task->timeout_us && task_running_us(task) >= task->timeout_us)
 		task->cause = CAUSE_TIMED_OUT;
 	else if (silence && now >= task->last_progress_us + silence)
 		task->cause = CAUSE_SILENT;
@@ -335,6 +347,57 @@ static int do_check(struct task *task)
 		return TASK_ON_STOP;
 	arm_limits(task);
 	return NO_EVENT;
+}
+
+/* ---- pausing ---- */
+
+/* The clocks of the time limits stand still. */
+static void stop_clocks(struct task *task)
+{
+	task->paused_since_us = clock_now_us();
+	task_set_timer(task, UINT64_MAX);
+}
+
+static void start_clocks(struct task *task)
+{
+	uint64_t now = clock_now_us(), since = task->paused_since_us;
+	if (!since)
+		return;
+	/* What was in the pipe may have been read meanwhile: no silence before the pause. */
+	task->last_progress_us =
+		task->last_progress_us < since ? task->last_progress_us + (now - since) : now;
+	task->paused_us += now - since;
+	task->paused_since_us = 0;
+}
+
+static int do_pause(struct task *task)
+{
+	const struct engine_front *front = &task->engine->front;
+	stop_clocks(task);
+	task_hold(task);
+	if (front->on_paused)
+		front->on_paused(front->userdata, task);
+	return NO_EVENT;
+}
+
+static int do_resume(struct task *task)
+{
+	const struct engine_front *front = &task->engine->front;
+	start_clocks(task);
+	arm_limits(task);
+	task_let_go(task);
+	if (front->on_resumed)
+		front->on_resumed(front->userdata, task);
+	return NO_EVENT;
+}
+
+/* It is to go on, to its end. */
+static void end_pause(struct task *task)
+{
+	if (!task->paused_since_us)
+		return;
+	start_clocks(task);
+	task_let_go(task);
 }
 
 /* ---- ending ---- */
@@ -351,11 +414,13 @@ static int do_terminate(struct task *task)
 	tree_signal_group(task->pid, SIGTERM);
 	/* A stopped process would not see it. */
 	tree_signal_group(task->pid, SIGCONT);
+	end_pause(task);
 	return NO_EVENT;
 }
 
 static int do_kill(struct task *task)
 {
+	start_clocks(task);
 	tree_signal_group(task->pid, SIGKILL);
 	return NO_EVENT;
 }
@@ -373,6 +438,8 @@ static int drain_end(struct task *task, enum pipe_end end)
 static int do_drain(struct task *task)
 {
 	uint64_t now = clock_now_us();
+	/* Killed by somebody else: what it left is drained like that of any other. */
+	end_pause(task);
 	pipes_close_keepers(&task->pipes);
 	for (int end = 0; end < PIPE_ENDS; end++) {
 		int event = drain_end(task, end);
@@ -384,42 +451,19 @@ static int do_drain(struct task *task)
 	return NO_EVENT;
 }
 
-static bool is_own(void *userdata, pid_t pid)
-{
-	struct engine *engine = userdata;
-	struct task *task;
-	HASH_FIND(hh_pid, engine->by_pid, &pid, sizeof(pid), task);
-	return task || (engine->options.guardian && pid == engine->options.guardian);
-}
-
-static bool is_live_mark(void *userdata, const char *mark)
-{
-	struct engine *engine = userdata;
-	struct task *task, *tmp;
-	HASH_ITER (hh_id, engine->by_id, task, tmp)
-		if (task->pid && strcmp(task->mark, mark) == 0)
-			return true;
-	return false;
-}
-
 static int do_clear(struct task *task)
 {
-	struct engine *engine = task->engine;
-	const struct tree_view view = { is_own, is_live_mark, engine };
 	uint64_t now = clock_now_us();
 	if (!task->clearing_since_us) {
 		task->clearing_since_us = now;
 		task->tries = 0;
 	}
-	/* Once empty it is never signalled again: its number may come to mean something else. */
-	if (!task->pid_is_gone && !tree_signal_group(task->pid, SIGKILL))
-		task->pid_is_gone = true;
-	int strays = tree_kill_strays(&view, task->pid_is_gone ? 0 : task->pid, task->mark);
-	if (task->pid_is_gone && strays == 0)
+	int left = task_kill_tree(task);
+	if (left == 0)
 		return TASK_ON_EMPTY;
 	if (now - task->clearing_since_us > CLEAR_GIVE_UP) {
 		log_error("task.tree-not-gone", LOG_S("task", task->request.id),
-			LOG_I("pid", task->pid), LOG_I("strays", strays),
+			LOG_I("pid", task->pid), LOG_I("left", left),
 			LOG_S("proceeding", "it is not waited for"));
 		return TASK_ON_EMPTY;
 	}
@@ -438,6 +482,15 @@ static void read_last_words(struct task *task)
 		task_end_progress(task);
 }
 
+/* A group with the memory controller tells of this task alone. */
+static bool memory_ran_out(const struct task *task)
+{
+	return task->exited && WIFSIGNALED(task->wait_status) &&
+	       WTERMSIG(task->wait_status) == SIGKILL &&
+	       (task->group_knows_memory ? task->group_oom_kills > 0
+					 : engine_oom_kills(task->engine, true) > task->oom_kills);
+}
+
 static void judge(struct task *task, struct outcome *ret)
 {
 	struct engine *engine = task->engine;
@@ -447,9 +500,7 @@ static void judge(struct task *task, struct outcome *ret)
 		.spawn = { task->spawn_error, task->spawn_stage, task->launch.path },
 		.ran = task->exited,
 		.wait_status = task->wait_status,
-		.memory_ran_out = task->exited && WIFSIGNALED(task->wait_status) &&
-				  WTERMSIG(task->wait_status) == SIGKILL &&
-				  engine_oom_kills(engine, true) > task->oom_kills,
+		.memory_ran_out = memory_ran_out(task),
 		.failure = task->failure,
 		.timeout_us = task->timeout_us,
 		.silence_us = task->launch.program->silence_timeout_us,
@@ -458,7 +509,7 @@ static void judge(struct task *task, struct outcome *ret)
 	};
 	outcome_judge(&evidence, ret);
 	ret->wall_us = task->started_us ? task->ended_us - task->started_us : 0;
-	ret->cpu_us = task->cpu_us;
+	ret->cpu_us = task_cpu_us(task);
 	ret->peak_memory = task->peak_memory;
 }
 
@@ -498,6 +549,8 @@ int task_act(struct task *task, enum task_action action)
 		[TASK_DO_RETRY] = do_retry,
 		[TASK_DO_ANNOUNCE] = do_announce,
 		[TASK_DO_CHECK] = do_check,
+		[TASK_DO_PAUSE] = do_pause,
+		[TASK_DO_RESUME] = do_resume,
 		[TASK_DO_TERMINATE] = do_terminate,
 		[TASK_DO_KILL] = do_kill,
 		[TASK_DO_DRAIN] = do_drain,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -11,8 +12,9 @@
 
 /* What one look at a pipe may take: enough to be quick, little enough that others get their turn.
  */
-#define READ_SIZE  (64 * 1024)
-#define READ_TURNS 4
+#define READ_SIZE   (64 * 1024)
+#define READ_TURNS  4
+#define RECORD_KEPT 4096
 /* How often opens are looked for where inotify cannot tell. */
 #define POLL_US 20000
 
@@ -197,6 +199,22 @@ static void keep_failure(struct task *task, const struct progress_failure *failu
 		*task->failure = *failure;
 }
 
+/* For who looks (task_look). Programs may report without end, so what it says is found out only
+ * then; but a long record is not kept. */
+static void keep_record(struct task *task, struct slice record)
+{
+	struct progress_report *report = &task->last_report;
+	buf_clear(&task->last_record);
+	progress_report_deinit(report);
+	if (record.len <= RECORD_KEPT) {
+		(void)buf_append(&task->last_record, record.data, record.len);
+	} else if (progress_report_decode(record, report) == 0 && report->message) {
+		char *whole = report->message;
+		report->message = strndup(whole, RECORD_KEPT);
+		free(whole);
+	}
+}
+
 static void handle_record(struct task *task, struct slice record, enum progress_kind kind)
 {
 	const struct engine *engine = task->engine;
@@ -210,8 +228,10 @@ static void handle_record(struct task *task, struct slice record, enum progress_
 		keep_failure(task, &failure);
 		break;
 	case PROGRESS_FOR_REQUESTER:
-		if (!task->progress_over)
-			engine->front.on_progress(engine->front.userdata, task, record, kind);
+		if (task->progress_over)
+			break;
+		keep_record(task, record);
+		engine->front.on_progress(engine->front.userdata, task, record, kind);
 	}
 }
 

@@ -3,13 +3,15 @@
 
 /*
  * What the files of the engine share: engine.c (tasks, slots, the table at work), engine_actions.c
- * (what the table's actions do), engine_io.c (pipes). Nobody else includes this.
+ * (what the table's actions do), engine_io.c (pipes), engine_tree.c (whole process trees),
+ * engine_memory.c (what those use). Nobody else includes this.
  */
 
 #include <sys/resource.h>
 #include <uthash.h>
 
 #include "common/tail.h"
+#include "runner/cgroup.h"
 #include "runner/engine.h"
 #include "runner/pipes.h"
 #include "runner/task.h"
@@ -38,10 +40,18 @@ struct engine {
 	bool had_large; /* an input or output that shows in our own peak memory */
 	int null_fd;
 	int inotify_fd; /* -1: none to be had, opens are polled for */
-	sd_event_source *child_source, *inotify_source, *poll_source, *kick_source, *memory_source;
+	sd_event_source *child_source, *inotify_source, *poll_source, *kick_source, *memory_source,
+		*tend_source;
 	bool looks_at_memory;              /* the next look is set */
-	uint64_t oom_kills, oom_looked_us; /* of the machine, when last looked */
+	int oom_fd;                        /* cgroup_open_oom_kills; -1: none */
+	uint64_t oom_kills, oom_looked_us; /* when last looked */
+	struct cgroup groups;
+	bool groups_fail; /* no more are made */
+	uint64_t tend_us; /* until the next look for what still goes on of paused tasks */
 };
+
+/* Without a control group: what the next look at /proc is to do to the tree. */
+enum tending { TENDING_NOTHING, TENDING_TO_STOP, TENDING_TO_CONTINUE };
 
 struct task {
 	struct engine *engine;
@@ -80,10 +90,24 @@ struct task {
 
 	uint64_t timeout_us; /* for the whole run; 0: none */
 	uint64_t started_us, ended_us, last_progress_us, grace_until_us, clearing_since_us;
-	uint64_t cpu_us, peak_memory;
-	uint64_t memory_now; /* of its session, while engine_memory.c adds up */
-	uint64_t oom_kills;  /* of the machine, when it started */
+	uint64_t paused_since_us; /* 0: it is not */
+	uint64_t paused_us;       /* all its pauses that are over */
+	uint64_t cpu_us;          /* of what was reaped */
+	uint64_t peak_memory;
+	uint64_t memory_now, cpu_now_us;   /* of its tree, while engine_memory.c adds up */
+	uint64_t memory_seen, cpu_seen_us; /* by the last look; the second with what was reaped */
+	uint64_t oom_kills;                /* engine_oom_kills, when it started */
 	bool had_large_input;
+
+	bool has_group;          /* a control group, named by the serial */
+	bool is_frozen;          /* it is */
+	bool group_knows_memory; /* its group has the memory controller */
+	uint64_t group_cpu_us, group_oom_kills;
+	enum tending tending;
+	bool tended; /* something of it was found to go on */
+
+	struct buf last_record; /* of progress, if it is short; to be read by who looks */
+	struct progress_report last_report; /* what a long one said */
 };
 
 /* engine.c */
@@ -93,14 +117,37 @@ void task_release_slot(struct task *task);
 /* Takes the task out of all tables and frees it. */
 void task_free(struct task *task);
 void task_add_usage(struct task *task, const struct rusage *usage);
-/* How many processes the kernel has ended for want of memory, on all of the machine; as of now
- * (@exactly) or of at most a second ago. */
+/* Without the pauses; since it started, or as long as it ran. */
+uint64_t task_running_us(const struct task *task);
+/* How many processes the kernel has ended for want of memory, in our control group if that can be
+ * told, else on all of the machine; as of now (@exactly) or of at most a second ago. */
 uint64_t engine_oom_kills(struct engine *engine, bool exactly);
 
 /* engine_actions.c: each gives the next event or NO_EVENT. */
 int task_act(struct task *task, enum task_action action);
 
+/* engine_tree.c */
+/* To whom a process of the list belongs; NULL: to nobody of ours. */
+struct task *engine_owner(const struct engine *engine, const struct tree_process *list, size_t n,
+	const struct tree_process *process);
+void engine_make_groups(struct engine *engine);
+int engine_tend_init(struct engine *engine);
+/* A directory for spawn(); 0: it has none; a negative errno: the machine has no room just now. */
+int task_make_group(struct task *task);
+/* It did not start, or not there (@error). */
+void task_leave_group(struct task *task, int error);
+/* Kills what there is of the tree: 0 when there is nothing, else call again (what hides behind what
+ * is killed comes to light when that is gone). A negative errno where it cannot be known now. */
+int task_kill_tree(struct task *task);
+/* Stops the tree and what is born into it; lets it go on. */
+void task_hold(struct task *task);
+void task_let_go(struct task *task);
+
 /* engine_memory.c */
+/* Notes what the group has used, before it is removed. */
+void task_look_at_group(struct task *task);
+/* Of all its tree, once that has ended. */
+uint64_t task_cpu_us(const struct task *task);
 int engine_memory_init(struct engine *engine);
 /* A task runs: its session is looked at from now on. */
 void engine_memory_watch(struct engine *engine);

@@ -272,8 +272,14 @@ static int make_request(struct exec *exec)
 
 static int start_engine(struct exec *exec)
 {
-	const struct engine_front front = { on_running, on_progress, on_text, on_cancelling,
-		on_final, exec };
+	const struct engine_front front = {
+		.on_running = on_running,
+		.on_progress = on_progress,
+		.on_text = on_text,
+		.on_cancelling = on_cancelling,
+		.on_final = on_final,
+		.userdata = exec,
+	};
 	const struct engine_options options = {
 		.config = exec->options->config,
 		.run_directory = exec->instance.directory,

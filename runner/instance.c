@@ -19,6 +19,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "runner/cgroup.h"
 #include "runner/pipes.h"
 #include "runner/tree.h"
 
@@ -38,7 +39,8 @@ static void kill_leftovers(const char *id)
 	/* Twice nothing: a process that forked just before it was killed shows up in the second
 	 * look. */
 	for (int round = 0; round < KILL_ROUNDS && quiet < 2; round++) {
-		quiet = tree_kill_marked(id, 0) == 0 ? quiet + 1 : 0;
+		bool is_left = cgroup_clear(id);
+		quiet = tree_kill_marked(id, 0) == 0 && !is_left ? quiet + 1 : 0;
 		clock_sleep_ms(KILL_PAUSE_MS);
 	}
 }

@@ -5,11 +5,11 @@
  * One life of a runner: its id, its private directory, and its guardian.
  *
  * The guardian is a small process that outlives a runner that was killed: it kills what the
- * runner's tasks left (the program itself has died by its parent-death signal; its children carry
- * the mark of tree.h), removes the directory, and ends. Where the runner ends well it says so, and
- * the guardian just ends. It also kills a runner that hangs or was stopped, because its tasks go on
- * while nobody can say whose they are: once instance_alive was called, it must be called again and
- * again.
+ * runner's tasks left (the program itself has died by its parent-death signal; its children are in
+ * the control group of cgroup.h, or carry the mark of tree.h), removes the directory, and ends.
+ * Where the runner ends well it says so, and the guardian just ends. It also kills a runner that
+ * hangs or was stopped, because its tasks go on while nobody can say whose they are: once
+ * instance_alive was called, it must be called again and again.
  *
  * instance_start must be called before there are threads.
  */

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -22,9 +24,18 @@ struct child {
 	const struct spawn_request *request;
 	pid_t parent;
 	sigset_t mask; /* empty: what the program starts with */
-	volatile int error;
+	bool joins;    /* the group, by itself: it was not born there */
+	volatile int error, group_error;
 	volatile enum spawn_stage stage;
 };
+
+/* Before it can fork. The descriptor goes with the exec. */
+IN_CHILD static void join_group(struct child *child)
+{
+	long fd = syscall(SYS_openat, child->request->group, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || syscall(SYS_write, fd, "0", 1) < 0)
+		child->group_error = errno;
+}
 
 IN_CHILD static int move_descriptors(const struct spawn_request *request)
 {
@@ -63,6 +74,8 @@ IN_CHILD static int child_main(void *data)
 	/* The parent may have gone before prctl took effect. */
 	if (syscall(SYS_getppid) != child->parent)
 		syscall(SYS_exit_group, 127);
+	if (child->joins)
+		join_group(child);
 
 	child->stage = SPAWN_DIRECTORY;
 	if (syscall(SYS_chdir, request->directory) < 0)
@@ -79,7 +92,7 @@ out:
 	return 0;
 }
 
-static void *child_stack(void)
+static char *child_stack(void)
 {
 	/* One is enough: the parent waits until the child is done with it. */
 	static char *stack;
@@ -89,7 +102,93 @@ static void *child_stack(void)
 		if (stack == MAP_FAILED)
 			stack = NULL;
 	}
-	return stack ? stack + CHILD_STACK : NULL;
+	return stack;
+}
+
+/* ---- into a group ---- */
+
+/* As in linux/sched.h, which older headers have without the group. */
+struct clone3_arguments {
+	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+		set_tid_size, cgroup;
+};
+#define INTO_GROUP 0x200000000ULL
+
+#if defined(__x86_64__)
+/* The C library has no clone3, and syscall(2) would return into a stack that is another. */
+static long clone3_child(struct clone3_arguments *arguments, void *data)
+{
+	long ret;
+	__asm__ volatile("syscall\n\t"
+			 "testq %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "movq %[data], %%rdi\n\t"
+			 "call *%[main]\n\t"
+			 "hlt\n"
+			 "1:"
+			 : "=a"(ret)
+			 : "0"((long)SYS_clone3), "D"(arguments),
+			 "S"(sizeof(*arguments)), [main] "r"(child_main), [data] "r"(data)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+#elif defined(__aarch64__)
+static long clone3_child(struct clone3_arguments *arguments, void *data)
+{
+	register long number __asm__("x8") = SYS_clone3;
+	register long first __asm__("x0") = (long)arguments;
+	register long second __asm__("x1") = sizeof(*arguments);
+	__asm__ volatile("svc #0\n\t"
+			 "cbnz x0, 1f\n\t"
+			 "mov x0, %[data]\n\t"
+			 "blr %[main]\n\t"
+			 "brk #0\n"
+			 "1:"
+			 : "+r"(first)
+			 : "r"(number), "r"(second), [main] "r"(child_main), [data] "r"(data)
+			 : "x30", "memory");
+	return first;
+}
+#else
+static long clone3_child(struct clone3_arguments *arguments, void *data)
+{
+	(void)arguments, (void)data;
+	return -ENOSYS;
+}
+#endif
+
+/* Linux 5.7. The pid or a negative errno; -EAGAIN and -ENOMEM are as of clone. */
+static long clone_into_group(struct child *child, char *stack)
+{
+	static bool forbidden;
+	struct clone3_arguments arguments = {
+		.flags = CLONE_VM | CLONE_VFORK | INTO_GROUP,
+		.exit_signal = SIGCHLD,
+		.stack = (uintptr_t)stack,
+		.stack_size = CHILD_STACK,
+		.cgroup = (uint64_t)child->request->group,
+	};
+	if (forbidden)
+		return -ENOSYS;
+	long r = clone3_child(&arguments, child);
+	forbidden = r == -ENOSYS || r == -EPERM;
+	return r;
+}
+
+/* The pid; -1 and errno. */
+static pid_t clone_child(struct child *child, char *stack)
+{
+	if (child->request->group > 0) {
+		long r = clone_into_group(child, stack);
+		if (r > 0)
+			return (pid_t)r;
+		if (r == -EAGAIN || r == -ENOMEM) {
+			errno = (int)-r;
+			return -1;
+		}
+		child->joins = true;
+	}
+	return clone(child_main, stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, child);
 }
 
 int spawn(const struct spawn_request *request, struct spawn_result *ret)
@@ -99,7 +198,7 @@ int spawn(const struct spawn_request *request, struct spawn_result *ret)
 		.parent = getpid(),
 		.stage = SPAWN_CLONE,
 	};
-	void *stack = child_stack();
+	char *stack = child_stack();
 	sigset_t all, before;
 
 	ret->stage = SPAWN_CLONE;
@@ -109,11 +208,12 @@ int spawn(const struct spawn_request *request, struct spawn_result *ret)
 	sigfillset(&all);
 	/* No handler may run in the child: it would run in our memory. */
 	sigprocmask(SIG_BLOCK, &all, &before);
-	pid_t pid = clone(child_main, stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
+	pid_t pid = clone_child(&child, stack);
 	int error = pid < 0 ? errno : child.error;
 	sigprocmask(SIG_SETMASK, &before, NULL);
 
 	ret->stage = child.stage;
+	ret->group_error = child.group_error;
 	if (error == 0) {
 		ret->pid = pid;
 		return 0;

@@ -12,6 +12,7 @@ enum task_state {
 			*/
 	TASK_STARTING, /* pipes and process are being made */
 	TASK_RUNNING,  /* the program runs */
+	TASK_PAUSED,   /* all of its tree is stopped; its times stand still */
 	TASK_STOPPING, /* it was asked to end (SIGTERM); its grace runs */
 	TASK_KILLING,  /* SIGKILL was sent; its exit has not been seen */
 	TASK_DRAINING, /* the program is gone; somebody may still hold its pipes */
@@ -28,6 +29,8 @@ enum task_event {
 	TASK_ON_STOP,     /* cancel, time limit, shutdown: the cause is noted beside */
 	TASK_ON_OVERFLOW, /* it wrote more than allowed: as TASK_ON_STOP, but also after its exit */
 	TASK_ON_KILL,     /* as TASK_ON_STOP, without grace */
+	TASK_ON_PAUSE,    /* somebody wants it to stand still */
+	TASK_ON_RESUME,   /* and to go on */
 	TASK_ON_TIMER,    /* the time set for the state is over */
 	TASK_ON_EXITED,   /* the program itself is gone */
 	TASK_ON_DRAINED,  /* all pipes are at their end */
@@ -42,7 +45,9 @@ enum task_action {
 	TASK_DO_RETRY,     /* wait a little, then start again */
 	TASK_DO_ANNOUNCE,  /* say that it runs; arm the time limits */
 	TASK_DO_CHECK,     /* a time limit may be over */
-	TASK_DO_TERMINATE, /* SIGTERM to the group, arm the grace */
+	TASK_DO_PAUSE,     /* stop the tree, and the clocks of the time limits */
+	TASK_DO_RESUME,    /* the reverse */
+	TASK_DO_TERMINATE, /* SIGTERM to the group, let it go on, arm the grace */
 	TASK_DO_KILL,      /* SIGKILL to the group */
 	TASK_DO_DRAIN,     /* close the keepers, read what is there, arm the drain time */
 	TASK_DO_CLEAR,     /* kill what is left, look again soon */

@@ -51,9 +51,7 @@ static int read_proc(const char *path, struct buf *ret)
 	}
 }
 
-/* Finds the mark in the environment of @pid. 1; 0 when there is none, or none that we may see; a
- * negative errno when there is no room to look. */
-static int read_mark(pid_t pid, char *ret, size_t size)
+int tree_read_mark(pid_t pid, char *ret, size_t size)
 {
 	cleanup_with(cleanup_buf) struct buf environment = { .max = 4 << 20 };
 	char path[64];
@@ -81,7 +79,10 @@ static int is_of_task(const struct tree_view *view, pid_t pid, pid_t leader, con
 		return 1;
 	if (session > 0 && view->is_own(view->userdata, session))
 		return 0;
-	int r = read_mark(pid, its_mark, sizeof(its_mark));
+	int r = view->is_in_group ? view->is_in_group(view->userdata, pid) : -1;
+	if (r >= 0)
+		return r;
+	r = tree_read_mark(pid, its_mark, sizeof(its_mark));
 	if (r <= 0)
 		return r < 0 ? r : 1;
 	return strcmp(its_mark, mark) == 0 || !view->is_live_mark(view->userdata, its_mark);
@@ -121,7 +122,7 @@ static bool is_marked(pid_t pid, const char *instance)
 {
 	char mark[128];
 	size_t len = strlen(instance);
-	return read_mark(pid, mark, sizeof(mark)) > 0 && strncmp(mark, instance, len) == 0 &&
+	return tree_read_mark(pid, mark, sizeof(mark)) > 0 && strncmp(mark, instance, len) == 0 &&
 	       mark[len] == '/';
 }
 
@@ -143,28 +144,50 @@ unsigned tree_kill_marked(const char *instance, pid_t except)
 	return found;
 }
 
-/* The 24th field of /proc/PID/stat is the resident size in pages, the 6th the session; the 2nd is a
- * name in parentheses that may hold anything, so counting begins behind the last of them. */
-static bool parse_stat(const char *stat, pid_t *ret_session, uint64_t *ret_bytes)
+/* ---- all processes ---- */
+
+/* Fields of /proc/PID/stat, counted from 1. The second is a name in parentheses that may hold
+ * anything, so counting begins behind the last of them. */
+enum { STAT_STATE = 3, STAT_PARENT, STAT_SESSION = 6, STAT_TIMES = 14, STAT_RSS = 24 };
+
+static uint64_t ticks_to_us(long long ticks)
+{
+	static long hertz;
+	if (!hertz)
+		hertz = sysconf(_SC_CLK_TCK);
+	return ticks > 0 ? (uint64_t)ticks * 1000000 / (uint64_t)hertz : 0;
+}
+
+static void take_field(struct tree_process *process, int field, long long value)
+{
+	if (field == STAT_PARENT)
+		process->parent = (pid_t)value;
+	else if (field == STAT_SESSION)
+		process->session = (pid_t)value;
+	else if (field >= STAT_TIMES && field < STAT_TIMES + 4)
+		process->cpu_us += ticks_to_us(value);
+	else if (field == STAT_RSS)
+		process->bytes = value > 0 ? (uint64_t)value * (uint64_t)getpagesize() : 0;
+}
+
+static bool parse_stat(const char *stat, struct tree_process *ret)
 {
 	const char *at = strrchr(stat, ')');
 	char *end;
 	if (!at || strlen(at) < 4)
 		return false;
+	ret->state = at[2];
 	at += 3;
-	for (int field = 4; field <= 24; field++, at = end) {
+	for (int field = STAT_PARENT; field <= STAT_RSS; field++, at = end) {
 		long long value = strtoll(at, &end, 10);
 		if (end == at)
 			return false;
-		if (field == 6)
-			*ret_session = (pid_t)value;
-		else if (field == 24)
-			*ret_bytes = value > 0 ? (uint64_t)value * (uint64_t)getpagesize() : 0;
+		take_field(ret, field, value);
 	}
 	return true;
 }
 
-static bool read_stat(const char *pid, pid_t *ret_session, uint64_t *ret_bytes)
+static bool read_stat(const char *pid, struct tree_process *ret)
 {
 	char path[300], stat[1024];
 	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
@@ -173,19 +196,41 @@ static bool read_stat(const char *pid, pid_t *ret_session, uint64_t *ret_bytes)
 	if (n <= 0)
 		return false;
 	stat[n] = '\0';
-	return parse_stat(stat, ret_session, ret_bytes);
+	*ret = (struct tree_process){ .pid = (pid_t)strtol(pid, NULL, 10) };
+	return parse_stat(stat, ret);
 }
 
-void tree_walk_memory(tree_memory_fn tell, void *userdata)
+static int compare(const void *a, const void *b)
 {
+	const struct tree_process *x = a, *y = b;
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+int tree_list(struct tree_process **ret, size_t *ret_n)
+{
+	struct buf list = { 0 };
+	struct tree_process process;
+	int r = 0;
 	DIR *proc = opendir("/proc");
-	pid_t session = 0;
-	uint64_t bytes = 0;
 	if (!proc)
-		return;
-	for (struct dirent *entry; (entry = readdir(proc));)
-		if (isdigit((unsigned char)entry->d_name[0]) &&
-			read_stat(entry->d_name, &session, &bytes))
-			tell(userdata, session, bytes);
+		return -errno;
+	for (struct dirent *entry; r == 0 && (entry = readdir(proc));)
+		if (isdigit((unsigned char)entry->d_name[0]) && read_stat(entry->d_name, &process))
+			r = buf_append(&list, &process, sizeof(process));
 	closedir(proc);
+	if (r < 0) {
+		buf_deinit(&list);
+		return r;
+	}
+	*ret_n = list.len / sizeof(process);
+	*ret = (void *)buf_steal(&list, NULL);
+	if (*ret_n > 0)
+		qsort(*ret, *ret_n, sizeof(process), compare);
+	return 0;
+}
+
+const struct tree_process *tree_find(const struct tree_process *list, size_t n, pid_t pid)
+{
+	const struct tree_process key = { .pid = pid };
+	return n > 0 ? bsearch(&key, list, n, sizeof(*list), compare) : NULL;
 }

@@ -26,6 +26,9 @@ struct tree_view {
 	/* A process that the runner itself started and that lives: a task's program, the guardian.
 	 */
 	bool (*is_own)(void *userdata, pid_t pid);
+	/* Is it in the control group of the task, whatever it did to its session and environment?
+	 * 1, 0: in that of another, or -1: nothing is known. NULL: there are no groups. */
+	int (*is_in_group)(void *userdata, pid_t pid);
 	/* A mark of a task that has not ended. */
 	bool (*is_live_mark)(void *userdata, const char *mark);
 	void *userdata;
@@ -43,7 +46,20 @@ int tree_kill_strays(const struct tree_view *view, pid_t leader, const char *mar
  * many were found. For the guardian, and for what a dead runner left. */
 unsigned tree_kill_marked(const char *instance, pid_t except);
 
-/* Tells session and resident memory, in bytes, of every process that can be seen (proc(5), stat).
+/* Finds the mark in the environment of @pid. 1; 0 when there is none, or none that we may see; a
+ * negative errno when there is no room to look. */
+int tree_read_mark(pid_t pid, char *ret, size_t size);
+
+/* A process as proc(5) tells it (stat). */
+struct tree_process {
+	pid_t pid, parent, session;
+	char state;      /* 'T' and 't' are stopped, 'Z' and 'X' dead */
+	uint64_t bytes;  /* resident */
+	uint64_t cpu_us; /* with that of children which it has waited for */
+};
+
+/* Every process that can be seen, ascending by number, in a new list (free). 0 or a negative errno.
  */
-typedef void (*tree_memory_fn)(void *userdata, pid_t session, uint64_t bytes);
-void tree_walk_memory(tree_memory_fn tell, void *userdata);
+int tree_list(struct tree_process **ret, size_t *ret_n);
+/* The one of this number in such a list; NULL. */
+const struct tree_process *tree_find(const struct tree_process *list, size_t n, pid_t pid);

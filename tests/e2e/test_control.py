@@ -6,23 +6,26 @@ import json
 import os
 import platform
 import signal
+import time
 import uuid
 
 import msgpack
 import pytest
 
-from support.runner import steps
+from support.client import Client
+from support.runner import base_config, steps
 
 HANG = steps(["progress", "started"], ["sleep", 200])
 SOON = {"heartbeat": "1s"}
 
 
 @pytest.fixture(autouse=True)
-def ending(start_runner, client):
+def ending(start_runner, clients):
     """Nothing is left running at the end."""
     yield
-    client.control({"op": "kill", "all": True})
-    client.control({"op": "undrain", "all": True})
+    for client in clients:
+        client.control({"op": "kill", "all": True})
+        client.control({"op": "undrain", "all": True})
 
 
 def hang(client, **members):
@@ -185,6 +188,86 @@ def test_no_such_signal(runner, client):
     id = hang(client)
     assert "no such signal" in one(client, "signal", id=id, signal="NONE")["error"]
     assert "no such signal" in one(client, "signal", all=True, signal="0")["error"]
+
+
+# ---- pause and resume ----
+
+def cpu_ms(client, id):
+    return one(client, "status", id=id)["cpu_ms"]
+
+
+@pytest.fixture(params=["auto", "off"])
+def paused(request, runner, client):
+    """A task that was paused, with and without control groups."""
+    r = runner(cgroups=request.param)
+    id = client.submit("act", steps(["progress", "started"], ["fork", ["compute"]], ["compute"]))
+    client.wait_progress(id)
+    client.wait(lambda: cpu_ms(client, id) > 50, "that it computes")
+    assert one(client, "pause", id=id)["result"] == "accepted"
+    client.wait(lambda: one(client, "status", id=id)["state"] == "paused", "that it is paused")
+    return r, id
+
+
+def ticks(pid):
+    return sum(map(int, open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[11:13]))
+
+
+def test_paused_task_uses_no_cpu(client, paused):
+    _, id = paused
+    pid = one(client, "status", id=id)["pid"]
+    before = ticks(pid)
+    time.sleep(0.5)
+    assert ticks(pid) == before
+    assert one(client, "pause", id=id)["result"] == "accepted"
+    assert one(client, "ping")["paused"] == 1
+    assert one(client, "resume", id=id)["result"] == "accepted"
+    client.wait(lambda: ticks(pid) > before + 5, "that it computes again")
+    assert one(client, "status", id=id)["state"] == "running"
+
+
+def test_paused_task_can_be_cancelled(client, paused):
+    _, id = paused
+    assert one(client, "cancel", id=id)["result"] == "accepted"
+    assert client.final(id).status == "CANCELLED"
+    assert client.final(id).headers["x-tr-signal"] == signal.SIGTERM
+
+
+def test_paused_task_can_be_killed(client, paused):
+    _, id = paused
+    assert one(client, "kill", id=id)["result"] == "accepted"
+    assert client.final(id).status == "CANCELLED"
+
+
+def test_pause_of_all(runner, client):
+    runner(), runner()
+    ids = [hang(client) for _ in range(6)]
+    assert len(client.ask("pause", runners=2, all=True)) == 6
+    client.wait(lambda: {a["state"] for a in client.ask("list", runners=2)} == {"paused"}, "all")
+    assert len(client.ask("resume", runners=2, program="act")) == 6
+    assert {a["state"] for a in client.ask("list", runners=2)} == {"running"}
+    assert len(ids) == 6
+
+
+def test_paused_task_survives_a_restart_of_the_broker(
+        own_broker, names, clients, start_runner, tmp_path):
+    clients.append(Client(own_broker, names))
+    client = clients[-1]
+    config = base_config(own_broker, names, tmp_path / "run")
+    config["delivery"] = {"park_after": "1s"}
+    r = start_runner(own_broker, client, config)
+    id = hang(client)
+    pid = one(client, "status", id=id)["pid"]
+    assert one(client, "pause", id=id)["result"] == "accepted"
+    r.wait_log("request.parked", id)
+    own_broker.down()
+    own_broker.start()
+    client.reconnect()
+    r.wait_log("request.adopted", id)
+    said = one(client, "status", id=id)
+    assert (said["state"], said["pid"], said["attempt"]) == ("paused", pid, 1)
+    assert one(client, "resume", id=id)["result"] == "accepted"
+    assert one(client, "kill", id=id)["result"] == "accepted"
+    assert client.final(id).status == "CANCELLED"
 
 
 # ---- hold and play ----

@@ -4,6 +4,7 @@
 #include <dirent.h>
 
 #include "common/clock.h"
+#include "runner/cgroup.h"
 #include "runner/spawn.h"
 #include "tests/unit/roles.h"
 
@@ -65,6 +66,24 @@ static void on_cancelling(void *userdata, struct task *task)
 		w->on_cancelling(w, seen);
 }
 
+static void on_paused(void *userdata, struct task *task)
+{
+	struct world *w = userdata;
+	struct seen *seen = seen_of(task);
+	seen->n_paused++;
+	if (w->on_paused)
+		w->on_paused(w, seen);
+}
+
+static void on_resumed(void *userdata, struct task *task)
+{
+	struct world *w = userdata;
+	struct seen *seen = seen_of(task);
+	seen->n_resumed++;
+	if (w->on_resumed)
+		w->on_resumed(w, seen);
+}
+
 static void on_final(
 	void *userdata, struct task *task, const struct outcome *outcome, struct slice output)
 {
@@ -108,8 +127,16 @@ void world_start(struct world *w)
 		.run_directory = w->directory,
 		.instance = w->instance,
 	};
-	const struct engine_front front = { on_running, on_progress, on_text, on_cancelling,
-		on_final, w };
+	const struct engine_front front = {
+		.on_running = on_running,
+		.on_progress = on_progress,
+		.on_text = on_text,
+		.on_cancelling = on_cancelling,
+		.on_paused = on_paused,
+		.on_resumed = on_resumed,
+		.on_final = on_final,
+		.userdata = w,
+	};
 	assert_true(sd_event_new(&w->loop) >= 0);
 	assert_int_equal(engine_new(w->loop, &options, &front, &w->engine), 0);
 }
@@ -120,6 +147,49 @@ int world_open(void **state)
 	world_start(w);
 	*state = w;
 	return 0;
+}
+
+int world_open_bare(void **state)
+{
+	struct world *w = world_prepare();
+	w->config.no_cgroups = true;
+	world_start(w);
+	*state = w;
+	return 0;
+}
+
+bool try_find_group(const char *instance, char *ret, size_t size, struct error *err)
+{
+	struct cgroup probe;
+	if (cgroup_open(&probe, "probe", err) < 0)
+		return false;
+	snprintf(ret, size, "%.*s-%s", (int)(strlen(probe.directory) - strlen("-probe")),
+		probe.directory, instance);
+	cgroup_close(&probe);
+	return true;
+}
+
+void find_group(const char *instance, char *ret, size_t size)
+{
+	struct error err = { 0 };
+	if (!try_find_group(instance, ret, size, &err))
+		fail_msg("this test needs a control group of version 2 (be root; in a container, "
+			 "one that may write to /sys/fs/cgroup): %s",
+			err.text);
+}
+
+static unsigned count_groups(struct world *w)
+{
+	char path[512];
+	struct stat st;
+	unsigned n = 0;
+	DIR *dir = try_find_group(w->instance, path, sizeof(path), NULL) ? opendir(path) : NULL;
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		n += entry->d_name[0] != '.' && fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 &&
+		     S_ISDIR(st.st_mode);
+	if (dir)
+		closedir(dir);
+	return n;
 }
 
 static void seen_free(struct seen *seen)
@@ -150,16 +220,19 @@ int world_close(void **state)
 	struct world *w = *state;
 	/* Only after a test that failed is there anything to end. */
 	bool failed = engine_count(w->engine) > 0;
-	w->on_running = w->on_progress = w->on_text = w->on_cancelling = w->on_final = NULL;
+	w->on_running = w->on_progress = w->on_text = w->on_cancelling = w->on_final =
+		w->on_paused = w->on_resumed = NULL;
 	engine_pause_relay(w->engine, false);
 	if (failed) {
 		engine_stop_all(w->engine, CAUSE_SHUTTING_DOWN, true);
 		run_until_all_final(w);
 	}
+	unsigned n_groups = count_groups(w);
 	engine_free(w->engine);
 	sd_event_unref(w->loop);
 	if (!failed)
 		assert_nothing_left(w);
+	assert_int_equal(n_groups, 0);
 	assert_int_equal(rmdir(w->directory), 0);
 	for (struct seen *next; w->tasks; w->tasks = next) {
 		next = w->tasks->next;

@@ -36,7 +36,7 @@ struct seen {
 	struct seen *next;
 	char id[ID_MAX + 1];
 	struct task *task; /* NULL after its end */
-	unsigned n_running, n_progress, n_cancelling, n_final;
+	unsigned n_running, n_progress, n_cancelling, n_paused, n_resumed, n_final;
 	struct buf progress; /* each record and a newline */
 	struct buf text[2];  /* stdout, stderr */
 	struct outcome outcome;
@@ -62,6 +62,8 @@ struct world {
 	void (*on_progress)(struct world *w, struct seen *seen);
 	void (*on_text)(struct world *w, struct seen *seen);
 	void (*on_cancelling)(struct world *w, struct seen *seen);
+	void (*on_paused)(struct world *w, struct seen *seen);
+	void (*on_resumed)(struct world *w, struct seen *seen);
 	void (*on_final)(struct world *w, struct seen *seen);
 	void *data; /* for those */
 };
@@ -84,6 +86,8 @@ struct job {
 /* For cmocka: *state becomes a struct world. */
 int world_open(void **state);
 int world_close(void **state);
+/* Without control groups. */
+int world_open_bare(void **state);
 /* An engine of its own settings: between these two w->config may be changed. */
 struct world *world_prepare(void);
 void world_start(struct world *w);
@@ -104,6 +108,11 @@ void run_for_ms(struct world *w, unsigned ms);
 /* The last of everything: runs to the end and expects it so. */
 void expect_success(struct world *w, struct seen *seen, const char *output);
 void expect_failure(struct world *w, struct seen *seen, enum cause cause, const char *text);
+
+/* Where the group of an instance of this name is; false where there can be none. */
+bool try_find_group(const char *instance, char *ret, size_t size, struct error *err);
+/* The same; fails where there can be none: tests of groups need them. */
+void find_group(const char *instance, char *ret, size_t size);
 
 unsigned count_fds(void);
 unsigned count_entries(const char *directory);

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Nothing that a test starts may outlive it for long, whatever goes wrong. */
@@ -191,6 +192,77 @@ static int role_escape(char **args)
 	return 0;
 }
 
+/* Takes processor time without end. */
+static void spin(void)
+{
+	alarm(LIFE_S);
+	for (volatile unsigned long i = 0;; i++)
+		;
+}
+
+/* Starts a process that is @away from us: 0: a child, 1: a child in a session of its own, 2: an
+ * orphan in one. It tells its number. */
+static void start_spinning(int away, int ready)
+{
+	pid_t child = fork(), pid;
+	if (child != 0) {
+		if (away == 2)
+			waitpid(child, NULL, 0);
+		return;
+	}
+	if (away > 0)
+		setsid();
+	if (away == 2 && fork() != 0)
+		_exit(0);
+	pid = getpid();
+	if (write(ready, &pid, sizeof(pid)) != sizeof(pid))
+		_exit(95);
+	spin();
+}
+
+/* spin: it, a child, a child in another session and an orphan take processor time without end.
+ * Their numbers are told as one record of progress. */
+static int role_spin(char **args)
+{
+	pid_t pids[3];
+	int ready[2];
+	char text[128];
+	(void)args;
+	if (pipe(ready) < 0)
+		return 96;
+	for (int away = 0; away < 3; away++)
+		start_spinning(away, ready[1]);
+	for (int i = 0; i < 3; i++)
+		if (read(ready[0], &pids[i], sizeof(pids[i])) != sizeof(pids[i]))
+			return 94;
+	snprintf(text, sizeof(text), "%d %d %d %d\n", (int)getpid(), (int)pids[0], (int)pids[1],
+		(int)pids[2]);
+	say_progress(text);
+	spin();
+	return 0;
+}
+
+/* relay: each process starts the next one, in a session of its own, and ends; each writes a dot to
+ * stdout. */
+static int role_relay(char **args)
+{
+	(void)args;
+	for (int i = 0; i < 1000000; i++) {
+		write_all(1, ".", 1);
+		pid_t pid = fork();
+		if (pid < 0)
+			return 91;
+		if (pid > 0 && i == 0) /* the program itself stays */
+			pause_for_ever();
+		if (pid > 0)
+			_exit(0);
+		setsid();
+		alarm(LIFE_S);
+		usleep(20000);
+	}
+	return 0;
+}
+
 /* bomb N: N processes at the most in all, each of which leaves its session and forks on. */
 static int role_bomb(char **args)
 {
@@ -298,9 +370,11 @@ static const struct {
 	{ "flood", role_flood },
 	{ "open-progress", role_open_progress },
 	{ "pause", role_pause },
+	{ "relay", role_relay },
 	{ "reopen", role_reopen },
 	{ "report", role_report },
 	{ "signal", role_signal },
+	{ "spin", role_spin },
 };
 
 int roles_play(int argc, char **argv)

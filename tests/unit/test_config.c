@@ -60,6 +60,7 @@ static void test_defaults(void **state)
 	assert_false(c.cancellation.declare); /* there is nothing to declare */
 	assert_string_equal(c.dead_letter_queue, "taskrunner.dead-letters");
 	assert_null(c.run_directory);
+	assert_false(c.no_cgroups);
 	assert_int_equal(c.limits.timeout_us, 0);
 	assert_int_equal(c.limits.grace_us, 10000000);
 	assert_int_equal(c.limits.drain_us, 5000000);
@@ -139,6 +140,7 @@ static const struct sample {
 	{ "delivery.hold_type", "classic" },
 	{ "delivery.crash_limit", "3" },
 	{ "run_directory", "/somewhere" },
+	{ "cgroups", "off" },
 	{ "limits.timeout", "1.5h" },
 	{ "limits.grace", "11s" },
 	{ "limits.drain", "12ms" },
@@ -256,6 +258,7 @@ static void check_samples(const struct config *c, int round)
 	assert_string_equal(c->delivery.hold_type, "classic");
 	assert_int_equal(c->delivery.crash_limit, 3);
 	assert_string_equal(c->run_directory, "/somewhere");
+	assert_true(c->no_cgroups);
 	assert_int_equal(c->limits.timeout_us, 5400000000);
 	assert_int_equal(c->limits.grace_us, 11000000);
 	assert_int_equal(c->limits.drain_us, 12000);

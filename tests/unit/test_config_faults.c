@@ -11,11 +11,11 @@ static const struct fault {
 	const char *message;
 } faults[] = {
 	/* keys and shapes */
-	{ "nmae: x\n",
-		"f.yaml:1: nmae: unknown key; expected one of compat, name, broker, queues, "
-		"responses, "
-		"control, cancellation, dead_letter_queue, delivery, run_directory, limits, log, "
-		"program_directories, search_path, pipe_arguments, programs" },
+	{ "nmae: x\n", "f.yaml:1: nmae: unknown key; expected one of compat, name, broker, queues, "
+		       "responses, "
+		       "control, cancellation, dead_letter_queue, delivery, run_directory, "
+		       "cgroups, limits, log, "
+		       "program_directories, search_path, pipe_arguments, programs" },
 	{ "# c\nbroker:\n  vhots: /\n",
 		"f.yaml:3: broker.vhots: unknown key; expected one of addresses, username, "
 		"username_file, password, password_file, vhost, heartbeat, connect_timeout, tls" },
@@ -25,7 +25,7 @@ static const struct fault {
 	{ "limits.input: 1MiB\n",
 		"f.yaml:1: (a key): unknown key; expected one of compat, name, broker, queues, "
 		"responses, control, cancellation, dead_letter_queue, delivery, run_directory, "
-		"limits, "
+		"cgroups, limits, "
 		"log, program_directories, search_path, pipe_arguments, programs" },
 	{ "queues:\n- name: a\n  slot: 1\n", "f.yaml:3: queues[].slot: unknown key; expected one "
 					     "of name, slots, declare, durable, "
@@ -95,6 +95,7 @@ static const struct fault {
 	{ "responses: {type: headers}\n",
 		"f.yaml:1: responses.type: expected one of direct, topic, fanout, not headers" },
 	{ "control: {declare: 2}\n", "f.yaml:1: control.declare: expected true or false, not 2" },
+	{ "cgroups: on\n", "f.yaml:1: cgroups: expected one of auto, off, not on" },
 	{ "run_directory: run\n", "f.yaml:1: run_directory: expected an absolute path, not run" },
 	{ "limits: {timeout: -1s}\n", "f.yaml:1: limits.timeout: expected a duration from 0 to "
 				      "366d, such as 90s, not -1s" },

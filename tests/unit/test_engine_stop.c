@@ -426,6 +426,80 @@ static void other_tasks_keep_theirs(void **state)
 	assert_false(process_lives(pid));
 }
 
+/* By its group. Its session is its own, its environment empty, its parent gone. */
+static void other_tasks_keep_even_who_hides(void **state)
+{
+	struct world *w = *state;
+	char group[512];
+	find_group(w->instance, group, sizeof(group));
+	struct seen *other = started(w, &(struct job){ .role = { "escape", "stay", "bare" } });
+	pid_t pid = told_pid(other);
+	for (int i = 0; i < 10; i++)
+		expect_killed(w, &(struct job){ .role = { "escape", "bare" } });
+	assert_true(process_lives(pid));
+	assert_true(stop(w, other));
+	run_until_final(w, other);
+	assert_false(process_lives(pid));
+}
+
+static bool is_bare(void *data)
+{
+	char path[64], byte;
+	snprintf(path, sizeof(path), "/proc/%d/environ", *(pid_t *)data);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	ssize_t n = read(fd, &byte, 1);
+	close(fd);
+	return n == 0;
+}
+
+/* Without a group nothing tells whose it is. */
+static void who_hides_is_nobodys_without_a_group(void **state)
+{
+	struct world *w = *state;
+	struct seen *other = started(w, &(struct job){ .role = { "escape", "stay", "bare" } });
+	pid_t pid = told_pid(other);
+	run_until(w, is_bare, &pid);
+	expect_killed(w, &(struct job){ .role = { "escape" } });
+	assert_false(process_lives(pid));
+	assert_true(process_lives(other->pid));
+	assert_true(stop(w, other));
+	run_until_final(w, other);
+}
+
+static void a_group_is_there_for_each_task_while_it_runs(void **state)
+{
+	struct world *w = *state;
+	char group[512], path[600];
+	find_group(w->instance, group, sizeof(group));
+	struct seen *first = started(w, &(struct job){ .sh = READY "exec sleep 300" });
+	struct seen *second = started(w, &(struct job){ .sh = READY "exec sleep 300" });
+	for (int i = 1; i <= 2; i++) {
+		snprintf(path, sizeof(path), "%s/%d", group, i);
+		assert_int_equal(access(path, F_OK), 0);
+	}
+	assert_true(stop(w, second));
+	run_until_final(w, second);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_true(stop(w, first));
+	run_until_final(w, first);
+	expect_failure(
+		w, submit(w, &(struct job){ .path = "/nonexistent" }), CAUSE_EXEC_FAILED, "");
+	snprintf(path, sizeof(path), "%s/3", group);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* Somebody removed what groups are made in: tasks run all the same. */
+static void a_group_that_cannot_be_made_is_done_without(void **state)
+{
+	struct world *w = *state;
+	char group[512];
+	find_group(w->instance, group, sizeof(group));
+	assert_int_equal(rmdir(group), 0);
+	expect_success(w, submit_sh(w, "printf x >" OUT), "x");
+	expect_killed(w, &(struct job){ .role = { "escape" } });
+}
+
 static void a_fork_bomb_is_cleared(void **state)
 {
 	struct world *w = *state;
@@ -454,6 +528,11 @@ static void a_chain_of_escapes_is_followed_to_its_end(void **state)
 int main(int argc, char **argv)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_open, world_close)
+#define WITHOUT_GROUPS(test)                                                         \
+	{                                                                            \
+#test " (without a group)", test, world_open_bare, world_close, NULL \
+	}
+#define BOTH_WAYS(test) WITH_WORLD(test), WITHOUT_GROUPS(test)
 	const struct CMUnitTest tests[] = {
 		WITH_WORLD(a_cancel_asks_and_the_program_goes),
 		WITH_WORLD(an_exit_of_zero_after_a_cancel_is_a_cancel),
@@ -477,13 +556,17 @@ int main(int argc, char **argv)
 		WITH_WORLD(an_output_over_the_limit_is_seen_after_the_exit),
 		WITH_WORLD(an_output_over_the_limit_is_seen_while_draining),
 		WITH_WORLD(a_cancelled_program_may_flood_until_it_is_killed),
-		WITH_WORLD(what_holds_the_pipes_after_the_exit_has_the_drain_time),
-		WITH_WORLD(what_does_not_hold_them_is_killed_at_once),
-		WITH_WORLD(who_left_the_session_is_killed),
-		WITH_WORLD(who_left_the_session_is_killed_after_a_cancel_too),
-		WITH_WORLD(other_tasks_keep_theirs),
-		WITH_WORLD(a_fork_bomb_is_cleared),
-		WITH_WORLD(a_chain_of_escapes_is_followed_to_its_end),
+		BOTH_WAYS(what_holds_the_pipes_after_the_exit_has_the_drain_time),
+		BOTH_WAYS(what_does_not_hold_them_is_killed_at_once),
+		BOTH_WAYS(who_left_the_session_is_killed),
+		BOTH_WAYS(who_left_the_session_is_killed_after_a_cancel_too),
+		BOTH_WAYS(other_tasks_keep_theirs),
+		BOTH_WAYS(a_fork_bomb_is_cleared),
+		BOTH_WAYS(a_chain_of_escapes_is_followed_to_its_end),
+		WITH_WORLD(other_tasks_keep_even_who_hides),
+		WITHOUT_GROUPS(who_hides_is_nobodys_without_a_group),
+		WITH_WORLD(a_group_is_there_for_each_task_while_it_runs),
+		WITH_WORLD(a_group_that_cannot_be_made_is_done_without),
 	};
 	int role = roles_play(argc, argv);
 	if (role >= 0)

@@ -4,8 +4,10 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "runner/cgroup.h"
 #include "runner/instance.h"
 #include "runner/signals.h"
+#include "runner/spawn.h"
 #include "runner/tree.h"
 #include "tests/unit/apart.h"
 #include "tests/unit/roles.h"
@@ -214,9 +216,11 @@ static void signals_do_not_reach_the_guardian(void **state)
 /* ---- a runner that is killed ---- */
 
 struct life {
+	bool hides; /* the stray empties its environment */
+	bool no_groups;
 	int ends[2];   /* the runner tells through it */
 	pid_t pids[4]; /* told: the runner, its guardian, a program, a stray of that */
-	char directory[256];
+	char directory[256], id[32];
 };
 
 /* No assertions here: it is another process. */
@@ -231,12 +235,13 @@ static int live_until_killed(void *data)
 		return 1;
 	struct world *w = world_prepare();
 	w->config = config;
+	w->config.no_cgroups = life->no_groups;
 	rmdir(w->directory);
 	snprintf(w->directory, sizeof(w->directory), "%s", instance.directory);
 	snprintf(w->instance, sizeof(w->instance), "%s", instance.id);
 	world_start(w);
-	struct seen *seen =
-		submit(w, &(struct job){ .role = { "escape", "stay", "deaf", "hold" } });
+	struct seen *seen = submit(w, &(struct job){ .role = { "escape", "stay", "deaf", "hold",
+							     life->hides ? "bare" : NULL } });
 	while (seen->n_progress < 1)
 		if (sd_event_run(w->loop, 1000000) < 0)
 			return 2;
@@ -244,6 +249,7 @@ static int live_until_killed(void *data)
 	life->pids[1] = instance.guardian;
 	life->pids[2] = seen->pid;
 	life->pids[3] = atoi(seen->progress.data);
+	snprintf(life->id, sizeof(life->id), "%s", instance.id);
 	snprintf(life->directory, sizeof(life->directory), "%s", instance.directory);
 	if (write(life->ends[1], life, sizeof(*life)) != sizeof(*life))
 		return 3;
@@ -251,12 +257,22 @@ static int live_until_killed(void *data)
 		pause();
 }
 
-static void nothing_outlives_a_killed_runner(void **state)
+static bool is_bare(pid_t pid)
 {
-	struct life life = { 0 };
+	char path[64], byte;
+	snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	ssize_t n = read(fd, &byte, 1);
+	close(fd);
+	return n == 0;
+}
+
+/* The first @n_dying of those told are to die of it. */
+static void kill_a_runner(struct life life, int n_dying, struct life *ret)
+{
 	struct life told;
 	int status;
-	(void)state;
 	assert_int_equal(pipe2(life.ends, O_CLOEXEC), 0);
 	pid_t helper = fork();
 	if (helper == 0)
@@ -265,14 +281,76 @@ static void nothing_outlives_a_killed_runner(void **state)
 	for (int i = 0; i < 4; i++)
 		assert_true(process_lives(told.pids[i]));
 	assert_int_equal(access(told.directory, F_OK), 0);
+	while (life.hides && !is_bare(told.pids[3]))
+		clock_sleep_ms(2);
 	kill(told.pids[0], SIGKILL);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < n_dying; i++)
 		wait_until_dead(told.pids[i]);
 	wait_until_gone(told.directory);
 	assert_int_equal(waitpid(helper, &status, 0), helper);
 	assert_int_equal(WEXITSTATUS(status), 128 + SIGKILL);
 	close(life.ends[0]);
 	close(life.ends[1]);
+	*ret = told;
+}
+
+static void nothing_outlives_a_killed_runner(void **state)
+{
+	struct life told;
+	(void)state;
+	kill_a_runner((struct life){ .no_groups = true }, 4, &told);
+	kill_a_runner((struct life){ 0 }, 4, &told);
+}
+
+/* It has left its session and emptied its environment: its control group alone tells whose it was.
+ */
+static void nor_does_an_orphan_that_hides(void **state)
+{
+	struct life told;
+	char group[512];
+	(void)state;
+	find_group("x", group, sizeof(group));
+	kill_a_runner((struct life){ .hides = true }, 4, &told);
+	find_group(told.id, group, sizeof(group));
+	wait_until_gone(group);
+}
+
+/* The one thing that is known to live on. */
+static void an_orphan_that_hides_lives_on_without_a_group(void **state)
+{
+	struct life told;
+	(void)state;
+	kill_a_runner((struct life){ .hides = true, .no_groups = true }, 3, &told);
+	assert_true(process_lives(told.pids[3]));
+	kill(told.pids[3], SIGKILL);
+	wait_until_dead(told.pids[3]);
+}
+
+/* Nobody was left to do it; the next runner does. */
+static void a_dead_instance_is_cleared_by_the_next(void **state)
+{
+	struct instance dead;
+	struct cgroup groups;
+	struct spawn_result result;
+	char *const argv[] = { (char *)roles_self(), (char *)"role", (char *)"pause", NULL };
+	(void)state;
+	assert_int_equal(instance_start(&dead, place, NULL), 0);
+	char *directory = strdup(dead.directory);
+	assert_int_equal(cgroup_open(&groups, dead.id, NULL), 0);
+	int group = cgroup_make(&groups, 1), null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const struct spawn_request request = { argv[0], argv, argv + 3, "/", null_fd, null_fd,
+		null_fd, group };
+	assert_int_equal(spawn(&request, &result), 0);
+	instance_clear_dead(place, dead.id);
+	wait_until_dead(result.pid);
+	assert_int_equal(waitpid(result.pid, NULL, 0), result.pid);
+	assert_int_equal(access(groups.directory, F_OK), -1);
+	assert_int_equal(access(directory, F_OK), -1);
+	cgroup_close(&groups);
+	close(group);
+	close(null_fd);
+	free(directory);
+	instance_stop(&dead);
 }
 
 /* It ends well and a marked process lives on: that is none of the guardian's business. */
@@ -313,6 +391,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_lost_guardian_is_survived),
 		cmocka_unit_test(signals_do_not_reach_the_guardian),
 		cmocka_unit_test(nothing_outlives_a_killed_runner),
+		cmocka_unit_test(nor_does_an_orphan_that_hides),
+		cmocka_unit_test(an_orphan_that_hides_lives_on_without_a_group),
+		cmocka_unit_test(a_dead_instance_is_cleared_by_the_next),
 		cmocka_unit_test(a_good_end_kills_nobody),
 	};
 	int role = roles_play(argc, argv);

@@ -18,7 +18,7 @@
 
 static bool has_process(enum task_state s)
 {
-	return s == TASK_RUNNING || s == TASK_STOPPING || s == TASK_KILLING;
+	return s == TASK_RUNNING || s == TASK_PAUSED || s == TASK_STOPPING || s == TASK_KILLING;
 }
 
 static bool changes(enum task_state s, enum task_event e)
@@ -65,6 +65,12 @@ static void every_cell_is_as_drawn(void **state)
 		{ TASK_RUNNING, TASK_ON_KILL, TASK_KILLING, TASK_DO_KILL },
 		{ TASK_RUNNING, TASK_ON_TIMER, TASK_RUNNING, TASK_DO_CHECK },
 		{ TASK_RUNNING, TASK_ON_EXITED, TASK_DRAINING, TASK_DO_DRAIN },
+		{ TASK_RUNNING, TASK_ON_PAUSE, TASK_PAUSED, TASK_DO_PAUSE },
+		{ TASK_PAUSED, TASK_ON_RESUME, TASK_RUNNING, TASK_DO_RESUME },
+		{ TASK_PAUSED, TASK_ON_STOP, TASK_STOPPING, TASK_DO_TERMINATE },
+		{ TASK_PAUSED, TASK_ON_OVERFLOW, TASK_STOPPING, TASK_DO_TERMINATE },
+		{ TASK_PAUSED, TASK_ON_KILL, TASK_KILLING, TASK_DO_KILL },
+		{ TASK_PAUSED, TASK_ON_EXITED, TASK_DRAINING, TASK_DO_DRAIN },
 		{ TASK_STOPPING, TASK_ON_KILL, TASK_KILLING, TASK_DO_KILL },
 		{ TASK_STOPPING, TASK_ON_TIMER, TASK_KILLING, TASK_DO_KILL },
 		{ TASK_STOPPING, TASK_ON_EXITED, TASK_DRAINING, TASK_DO_DRAIN },
@@ -133,9 +139,10 @@ static void no_process_is_left_without_clearing(void **state)
 		if (step.next == TASK_ENDED && s != TASK_ENDED)
 			assert_true(s == TASK_WAITING || s == TASK_STARTING ||
 				    (s == TASK_CLEARING && e == TASK_ON_EMPTY));
-		/* Nobody goes back, but to wait for room. */
+		/* Nobody goes back, but to wait for room, or after a pause. */
 		if (step.next < s)
-			assert_true(s == TASK_STARTING && e == TASK_ON_NO_ROOM);
+			assert_true((s == TASK_STARTING && e == TASK_ON_NO_ROOM) ||
+				    (s == TASK_PAUSED && e == TASK_ON_RESUME));
 	}
 }
 
@@ -165,6 +172,34 @@ static void a_second_stop_changes_nothing(void **state)
 	assert_int_equal(task_step(TASK_RUNNING, TASK_ON_STOP).next, TASK_STOPPING);
 }
 
+/* What ends a running task ends a paused one in the same way, but for its time. */
+static void a_paused_task_is_ended_like_a_running_one(void **state)
+{
+	(void)state;
+	for (enum task_event e = 0; e < TASK_EVENTS; e++) {
+		struct task_step running = task_step(TASK_RUNNING, e);
+		struct task_step paused = task_step(TASK_PAUSED, e);
+		if (running.next == TASK_RUNNING || running.next == TASK_PAUSED)
+			continue;
+		assert_int_equal(paused.next, running.next);
+		assert_int_equal(paused.action, running.action);
+	}
+	assert_false(changes(TASK_PAUSED, TASK_ON_TIMER));
+}
+
+static void only_what_runs_is_paused_and_only_that_resumed(void **state)
+{
+	(void)state;
+	EACH_CELL(s, e)
+	{
+		enum task_action action = task_step(s, e).action;
+		assert_int_equal(action == TASK_DO_PAUSE, s == TASK_RUNNING && e == TASK_ON_PAUSE);
+		assert_int_equal(action == TASK_DO_RESUME, s == TASK_PAUSED && e == TASK_ON_RESUME);
+		assert_int_equal(task_step(s, e).next == TASK_PAUSED && s != TASK_PAUSED,
+			action == TASK_DO_PAUSE);
+	}
+}
+
 static void an_exit_ends_every_state_with_a_process(void **state)
 {
 	(void)state;
@@ -189,6 +224,8 @@ int main(void)
 		cmocka_unit_test(no_process_is_left_without_clearing),
 		cmocka_unit_test(the_end_is_told_on_every_way_into_it_and_nowhere_else),
 		cmocka_unit_test(a_second_stop_changes_nothing),
+		cmocka_unit_test(a_paused_task_is_ended_like_a_running_one),
+		cmocka_unit_test(only_what_runs_is_paused_and_only_that_resumed),
 		cmocka_unit_test(an_exit_ends_every_state_with_a_process),
 		cmocka_unit_test(a_kill_is_obeyed_until_the_tree_is_being_killed),
 	};

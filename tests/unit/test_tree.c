@@ -98,7 +98,7 @@ static bool is_live_mark(void *userdata, const char *mark)
 	return live_mark && strcmp(mark, live_mark) == 0;
 }
 
-static const struct tree_view view = { is_own, is_live_mark, NULL };
+static const struct tree_view view = { .is_own = is_own, .is_live_mark = is_live_mark };
 
 static int reset(void **state)
 {

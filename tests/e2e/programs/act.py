@@ -121,6 +121,12 @@ class Actor:
     def sleep(self, seconds):
         time.sleep(min(seconds, MINUTES_5))
 
+    def compute(self):
+        """As much of a processor as there is."""
+        end = time.monotonic() + MINUTES_5
+        while time.monotonic() < end:
+            pass
+
     def wait_for(self, path):
         """Waits until a file is there."""
         end = time.monotonic() + MINUTES_5
