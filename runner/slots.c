@@ -176,6 +176,8 @@ void slots_park(struct job *job)
 	struct queue *queue = &daemon->queues[job->queue];
 	struct slot *slot = job->slot;
 	slots_release(job);
+	/* What takes no slot leaves one to be opened again. */
+	daemon_balance_soon(daemon);
 	if (slot && slot->is_open && daemon->consumer &&
 		send_consume(daemon, job->queue, (size_t)(slot - queue->slots), false) < 0)
 		daemon_consumer_lost(daemon, "a consumer could not be cancelled");

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import platform
+import random
 import signal
 import time
 import uuid
@@ -428,3 +429,38 @@ def test_malformed(runner, client, message, problem):
     assert problem in text and r.name in said.values()
     assert one(client, "status", id=id)["state"] == "running"
     assert one(client, "ping")["slots"] == one(client, "ping")["used"] + one(client, "ping")["free"]
+
+
+OPS = ["cancel", "kill", "pause", "resume", "hold", "play", "signal", "status", "list", "ping",
+       "programs", "drain", "undrain", "set-slots", "reload", "who-has", "holder", "back", "free"]
+
+
+def mutated(rng, id):
+    """A message of some operation with something cut, doubled, exchanged or flipped."""
+    message = {"op": rng.choice(OPS), rng.choice(["id", "group", "runner", "all"]): id,
+               rng.choice(["signal", "slots", "tail", "queue", "x"]): rng.choice([1, "1", [], {}, -1])}
+    body = bytearray(rng.choice([json.dumps(message).encode(), msgpack.packb(message)]))
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(body))
+        rng.choice([lambda: body.__delitem__(slice(at, at + 3)),
+                    lambda: body.__setitem__(at, rng.randrange(256)),
+                    lambda: body.insert(at, rng.randrange(256)),
+                    lambda: body.extend(body[:at])])()
+    return bytes(body) or b"?"
+
+
+def test_mutated_messages(runner, client):
+    """Whatever comes, nothing but what was asked for well happens, and who asks is answered: those
+    that are for this task by mistake are for another id, which nobody has."""
+    r = runner(queues=[{"name": client.names.queue, "slots": 3}])
+    id = hang(client)
+    rng, queue = random.Random(5), client.private_queue()
+    for i in range(1500):
+        client.control(mutated(rng, "not-" + id), reply_to=queue,
+                       content_type=rng.choice(["application/json", "application/msgpack", None]))
+    client.heard()
+    assert client.count(queue) > 1000  # most were wrong
+    assert one(client, "status", id=id)["state"] == "running"
+    said = one(client, "ping")
+    assert (said["runner"], said["slots"], said["used"], said["state"]) == (r.name, 3, 1, "ready")
+    assert client.run("act", steps())[-1].status == "SUCCESS"
