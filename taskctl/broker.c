@@ -144,7 +144,8 @@ static void give_hint(int r, const struct given *given, const struct given *pass
 	else if (r == -EACCES && (given->value || given->file))
 		say("check user, password and vhost in %s", where);
 	else if (!given->value && !given->file)
-		say("tell where it is with --broker URL or TASKCTL_BROKER=URL");
+		say("tell where it is with --broker URL, TASKCTL_BROKER=URL, or broker: URL in "
+		    "~/.config/taskctl.yaml");
 }
 
 static struct given password_of(

@@ -3,7 +3,7 @@
 
 /*
  * What the files of the table share: table.c has the rows, table_layout.c what they look like to
- * people, table_encode.c what programs get.
+ * people, table_encode.c what programs get, table_print.c brings them there.
  */
 
 #include "taskctl/table.h"

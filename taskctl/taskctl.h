@@ -16,11 +16,11 @@
 enum status_of_taskctl {
 	EXIT_DONE = 0,        /* run: the task succeeded; cancel: accepted */
 	EXIT_TASK_FAILED = 1, /* run: it failed; cancel: it had ended already */
-	EXIT_USAGE = 2,
-	EXIT_BROKER = 3,   /* not reachable, lost, or not understood */
-	EXIT_NO_QUEUE = 4, /* no such queue or exchange, or the broker refused the request */
-	EXIT_TOO_LATE = 5, /* run: timed out or silent; cancel: nobody answered in time */
-	EXIT_LOCAL = 6,    /* input not readable, output not writable */
+	EXIT_USAGE = 2,       /* options, arguments, environment, settings */
+	EXIT_BROKER = 3,      /* not reachable, lost, or not understood */
+	EXIT_NO_QUEUE = 4,    /* no such queue or exchange, or the broker refused the request */
+	EXIT_TOO_LATE = 5,    /* run: timed out or silent; cancel: nobody answered in time */
+	EXIT_LOCAL = 6,       /* input not readable, output not writable */
 	EXIT_CANCELLED = 130,
 };
 

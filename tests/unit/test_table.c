@@ -117,8 +117,7 @@ static void test_on_narrow_terminals(void **state)
 		{ 43, "ID     STATE    PROGRESS  MESSAGE",
 			"one    running       40%  counting words" },
 		{ 34, "ID     STATE    PROGRESS  MESSAGE", "one    running       40%  countin…" },
-		{ 33, "ID     STATE             PROGRESS",
-			"one    running  [####......]  40%" },
+		{ 33, "ID     STATE             PROGRESS", "one    running  [####......]  40%" },
 		{ 32, "ID     STATE    PROGRESS", "one    running       40%" },
 		{ 23, "ID     STATE", "one    running" },
 		/* What should always stay goes from the right. */

@@ -20,6 +20,7 @@ static bool is_of(const char *text, const char *characters)
 }
 
 #define SMALL "abcdefghijklmnopqrstuvwxyz-"
+#define WORDS SMALL "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ "
 
 /* What shells' scripts are made of needs no quotes in them. */
 static void test_names(void **state)
@@ -30,7 +31,7 @@ static void test_names(void **state)
 		assert_ptr_equal(verb_find(verbs[i]->name), verbs[i]);
 		assert_true(verbs[i]->group < VERB_GROUPS);
 		assert_non_null(verb_group_title(verbs[i]->group));
-		assert_true(!verbs[i]->words || is_of(verbs[i]->words, SMALL "0123456789_ "));
+		assert_true(!verbs[i]->words || is_of(verbs[i]->words, WORDS));
 		assert_non_null(verbs[i]->run);
 	}
 	assert_null(verb_find("no-such-verb"));
@@ -45,7 +46,7 @@ static void check_option(const struct verb *verb, const struct verb_option *o)
 	assert_true((o->value < 256 && isalnum(o->value)) || o->value >= OPTION_BROKER_FILE);
 	assert_true(o->help[0] && !strchr(o->help, '\n'));
 	assert_true(!o->takes || is_of(o->takes, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-"));
-	assert_true(!o->words || (o->takes && is_of(o->words, SMALL "0123456789_ ")));
+	assert_true(!o->words || (o->takes && is_of(o->words, WORDS)));
 	for (size_t i = 0; (other = verb_option(verb, i)); i++)
 		if (other != o && (strcmp(other->name, o->name) == 0 || other->value == o->value))
 			fail_msg("%s: --%s and --%s are one", verb->name, o->name, other->name);
