@@ -360,7 +360,9 @@ static void stop_clocks(struct task *task)
 
 static void start_clocks(struct task *task)
 {
-	uint64_t now = clock_now_us(), since = task->paused_since_us;
+	/* Its end may have come a little before we hear of it. */
+	uint64_t now = task->ended_us ? task->ended_us : clock_now_us();
+	uint64_t since = task->paused_since_us;
 	if (!since)
 		return;
 	/* What was in the pipe may have been read meanwhile: no silence before the pause. */

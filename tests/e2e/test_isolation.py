@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 
-from support import processes
+from support import groups, processes
 from support.broker import PASSWORD, USER
 from support.paths import ACT
 from support.runner import SOON, act, program, steps
@@ -181,6 +181,43 @@ def test_program_dies_with_the_runner_without_its_guardian(runner, client):
     wait_until(lambda: not processes.is_alive(program), "end of the program")
     for left in set(os.listdir(r.run_directory)) - {os.path.basename(r.journal)}:
         shutil.rmtree(os.path.join(r.run_directory, left))
+        groups.remove(left.removeprefix("taskrunner-"))
+
+
+def instance(runner):
+    (line,) = [x for x in runner.log.splitlines() if " runner.ready " in x]
+    return line.split("instance=")[1].split()[0]
+
+
+def test_what_hides_dies_with_the_runner(runner, client, tmp_path):
+    """It has left its session and its parent, and emptied its environment: only its control group tells
+    whose it is. This test needs one."""
+    r = runner(programs={"hides": program(
+        "/bin/sh", "-c", "setsid -f env -i sh -c 'echo $$ >%s; exec sleep 200'; exec sleep 200"
+        % (tmp_path / "pid"))})
+    client.submit("hides")
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "a pid")
+    hidden = int((tmp_path / "pid").read_text())
+    assert len(groups.groups(instance(r))) == 2, r.log
+    with open("/proc/%d/environ" % hidden) as environment:
+        assert "TASK" not in environment.read()
+    r.kill()
+    wait_until(lambda: not processes.is_alive(hidden), "end of the orphan")
+    wait_until(lambda: not groups.groups(instance(r)), "end of the groups")
+
+
+@pytest.mark.parametrize("cgroups", ["auto", "off"])
+def test_groups_are_there_only_while_a_task_runs(runner, client, tmp_path, cgroups):
+    r = runner(cgroups=cgroups)
+    own = 0 if cgroups == "off" else 1
+    id = client.submit("act", steps(["progress", "up"], ["wait_for", str(tmp_path / "go")]))
+    client.wait_progress(id)
+    assert len(groups.groups(instance(r))) == 2 * own
+    (tmp_path / "go").touch()
+    assert client.final(id).status == "SUCCESS"
+    assert len(groups.groups(instance(r))) == own
+    r.stop(client)
+    assert groups.groups(instance(r)) == []
 
 
 def test_work_of_a_dead_runner_is_taken_over(runner, client):

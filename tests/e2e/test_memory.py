@@ -3,6 +3,7 @@
 
 import os
 import signal
+import subprocess
 
 from support.memory_group import memory_group
 from support.paths import PROGRAMS
@@ -35,4 +36,19 @@ def test_kernel_kills_for_want_of_memory(request, client):
         assert final.headers["x-tr-peak-memory"] >= 100 * MIB
         assert client.run("act", steps(["output", "x"]))[-1].output == b"x"
         assert client.run("act", steps(["kill", signal.SIGKILL]))[-1].cause == "killed"
+        r.stop(client)
+
+
+def test_kill_for_want_of_memory_elsewhere_is_not_ours(request, client, tmp_path):
+    """What the kernel does in another group says nothing of a SIGKILL that came from somebody else."""
+    with memory_group(400 * MIB) as ours, memory_group(50 * MIB) as another:
+        r = request.getfixturevalue("runner")(wrapper=ours.wrapper)
+        id = client.submit("act", steps(
+            ["progress", "up"], ["wait_for", str(tmp_path / "go")], ["kill", signal.SIGKILL]))
+        client.wait_progress(id)
+        eats = "kept = [bytes([i % 255 + 1]) * (1 << 20) for i in range(200)]"
+        done = subprocess.run([*another.wrapper, "/usr/bin/python3", "-c", eats])
+        assert done.returncode == -signal.SIGKILL
+        (tmp_path / "go").touch()
+        assert client.final(id).cause == "killed"
         r.stop(client)

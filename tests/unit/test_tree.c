@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "runner/tree.h"
 #include "tests/unit/apart.h"
@@ -98,6 +99,13 @@ static bool is_live_mark(void *userdata, const char *mark)
 	return live_mark && strcmp(mark, live_mark) == 0;
 }
 
+static pid_t grouped;
+
+static int is_in_group(void *userdata, pid_t pid)
+{
+	return pid == grouped ? *(int *)userdata : -1;
+}
+
 static const struct tree_view view = { .is_own = is_own, .is_live_mark = is_live_mark };
 
 static int reset(void **state)
@@ -105,6 +113,7 @@ static int reset(void **state)
 	(void)state;
 	own = 0;
 	live_mark = NULL;
+	grouped = 0;
 	return 0;
 }
 
@@ -156,6 +165,73 @@ static void what_is_nobodys_is_killed(void **state)
 	expect_killed(unmarked);
 	expect_killed(of_the_past);
 	expect_killed(odd);
+}
+
+/* Neither its session nor its environment says anything, or both say something else. */
+static void a_stray_is_known_by_its_group(void **state)
+{
+	int is_ours = 0;
+	const struct tree_view with_groups = { is_own, is_in_group, is_live_mark, &is_ours };
+	(void)state;
+	pid_t pid = grouped = start(true, NULL);
+	live_mark = "i/1";
+	assert_int_equal(tree_kill_strays(&with_groups, 99999, "i/1"), 0); /* another's */
+	is_ours = 1;
+	assert_int_equal(tree_kill_strays(&with_groups, 99999, "i/1"), 1);
+	expect_killed(pid);
+	pid = grouped = start(true, "i/1");
+	assert_int_equal(tree_kill_strays(&with_groups, 99999, "i/2"), 1);
+	expect_killed(pid);
+}
+
+/* ---- all processes ---- */
+
+static void all_processes_are_told(void **state)
+{
+	cleanup_free struct tree_process *list = NULL;
+	size_t n = 0;
+	(void)state;
+	pid_t pid = start(true, NULL);
+	kill(pid, SIGSTOP);
+	assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);
+	assert_int_equal(tree_list(&list, &n), 0);
+	for (size_t i = 1; i < n; i++)
+		assert_true(list[i - 1].pid < list[i].pid);
+	const struct tree_process *child = tree_find(list, n, pid),
+				  *own_one = tree_find(list, n, getpid());
+	assert_non_null(child);
+	assert_non_null(own_one);
+	assert_int_equal(child->parent, getpid());
+	assert_int_equal(child->session, pid);
+	assert_int_equal(child->state, 'T');
+	assert_true(child->bytes > 0);
+	assert_int_equal(own_one->session, getsid(0));
+	assert_int_equal(own_one->state, 'R');
+	assert_null(tree_find(list, n, 0x7fffffff));
+	assert_null(tree_find(NULL, 0, pid));
+	kill(pid, SIGKILL);
+	expect_killed(pid);
+}
+
+/* Also that of children which are gone. */
+static void time_of_children_counts(void **state)
+{
+	uint64_t used = 0;
+	(void)state;
+	for (int rounds = 0; used < 100000 && rounds < 1000; rounds++) {
+		cleanup_free struct tree_process *list = NULL;
+		size_t n = 0;
+		pid_t pid = fork();
+		if (pid == 0) {
+			for (volatile int i = 0; i < 20000000; i++)
+				;
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		assert_int_equal(tree_list(&list, &n), 0);
+		used = tree_find(list, n, getpid())->cpu_us;
+	}
+	assert_true(used >= 100000);
 }
 
 /* Marks are compared whole. */
@@ -282,6 +358,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(what_is_nobodys_is_killed, reset),
 		cmocka_unit_test_setup(a_mark_that_begins_alike_is_another, reset),
 		cmocka_unit_test_setup(no_leader_matches_no_session, reset),
+		cmocka_unit_test_setup(a_stray_is_known_by_its_group, reset),
+		cmocka_unit_test_setup(all_processes_are_told, reset),
+		cmocka_unit_test_setup(time_of_children_counts, reset),
 		cmocka_unit_test_setup(the_dead_are_counted_until_they_are_reaped, reset),
 		cmocka_unit_test_setup(hundreds_are_found, reset),
 		cmocka_unit_test_setup(a_group_is_signalled_as_long_as_it_has_members, reset),
