@@ -510,7 +510,7 @@ static int start_publisher(struct daemon *daemon, struct error *err)
 static void start_journal(struct daemon *daemon)
 {
 	const char *base = daemon->instance.base;
-	journal_find_dead(&daemon->journal, base, &daemon->finished);
+	journal_find_dead(&daemon->journal, base, &daemon->finished, &daemon->freed);
 	for (size_t i = 0; i < daemon->journal.n_dead; i++) {
 		log_notice("runner.found-dead", LOG_S("instance", daemon->journal.dead[i].id),
 			LOG_S("proceeding", "what it left is cleared and fetched home"));

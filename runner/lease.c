@@ -492,6 +492,8 @@ void lease_tell_freed(struct daemon *daemon, uint64_t round)
 		if (!job->freed_round || round < job->freed_round)
 			continue;
 		job->freed_round = 0;
+		/* For the one after us, if nobody else is there to hear it. */
+		journal_add_freed(&daemon->journal, job->id, suspects_number(daemon->instance.id));
 		if (suspects_tell_free(job) < 0)
 			job_free(job);
 	}

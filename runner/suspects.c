@@ -113,6 +113,8 @@ uint64_t suspects_number(const char *instance)
 /* Nobody has it, and we have all that there is of it. */
 static void start_freed(struct job *job)
 {
+	log_debug("request.free", LOG_S("task", job->id),
+		LOG_S("proceeding", "nobody else has it: it is started at once"));
 	memory_take(&job->daemon->freed, job->id);
 	job->custody.knows_all = true;
 	suspects_end(job);
