@@ -50,7 +50,8 @@ enum purpose {
 	FOR_QUESTION,
 	FOR_ANSWER,
 	FOR_LEAVING,
-	FOR_FREEING
+	FOR_FREEING,
+	FOR_SPARE
 };
 
 /* A consumer with a prefetch of one: room for one task. */
@@ -111,6 +112,8 @@ struct job {
 	int64_t sequence;               /* of the last response */
 	unsigned attempt;               /* from 1 */
 	unsigned crashes;               /* earlier runs that ended with their runner */
+	unsigned deliveries;            /* that the broker counted before that of what is held */
+	bool has_spare;                 /* a copy that begins anew is on its way to the queue */
 	bool is_listed;                 /* in daemon.jobs_by_id */
 	bool is_begun;                  /* this run counts in copies that are made */
 	unsigned begun_number;          /* the first of them that says so; 0: none yet */
@@ -252,6 +255,11 @@ void lease_tick(struct daemon *daemon); /* at least once a second */
 void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all);
 /* Without waiting for its time, or as soon as that can be. */
 void lease_renew_now(struct job *job);
+/* How often the broker had delivered it before. */
+unsigned lease_deliveries(const struct mq_delivery *delivery);
+/* Where nothing is parked: puts a copy beside what the broker will soon have delivered too often.
+ */
+void lease_spare(struct job *job);
 /* The request of a job that is here has come once more. */
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue);
 void lease_on_done(struct job *job, const struct mq_publisher_event *event);

@@ -142,6 +142,7 @@ void suspects_begin(struct job *job, uint64_t given_by)
 	/* Brokers count how often they deliver, and drop what they delivered too often. A copy
 	 * begins anew. */
 	lease_renew_now(job);
+	lease_spare(job);
 	if (daemon->config->control.name[0])
 		ask(job);
 	else

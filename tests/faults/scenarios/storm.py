@@ -10,16 +10,18 @@ from harness.scene import scenario
 
 
 @scenario("redelivery-storm",
-          short=dict(tasks=20, slots=10, limit=8, drops=11),
+          short=[dict(tasks=20, slots=10, limit=8, drops=11),
+                 dict(tasks=10, slots=10, limit=8, drops=11, seconds=22, ack="hold")],
           full=[dict(tasks=1000, slots=200, limit=20, drops=25),
                 dict(tasks=1000, slots=200, limit=20, drops=25, ack="hold")])
-def redelivery_storm(scene, tasks, slots, limit, drops, ack="lease"):
+def redelivery_storm(scene, tasks, slots, limit, drops, seconds=None, ack="lease"):
     """Connections drop more often than a quorum queue delivers: nothing vanishes in silence"""
     broker = scene.broker()
     link = scene.until_end(Link(("127.0.0.1", broker.port)))
     bed = scene.bed(broker, slots=slots, ack=ack,
                     queue={"x-queue-type": "quorum", "x-delivery-limit": limit})
-    ids = bed.send(tasks, "ms=%d" % (drops * 1000))
+    seconds = seconds or drops
+    ids = bed.send(tasks, "ms=%d" % (seconds * 1000))
     # Coming back takes seconds when it happens so often; the fence must be further off than that.
     runner = bed.start("a", address=link.address, broker={"heartbeat": "10s"})
     bed.wait_running(ids[:slots])
@@ -29,7 +31,7 @@ def redelivery_storm(scene, tasks, slots, limit, drops, ack="lease"):
         bed.wait(lambda: runner.log.count("broker.connected for=requests") > connected, 60,
                  "the runner's return")
         time.sleep(0.3)  # for deliveries
-    bed.wait_answered(drops * tasks / slots + 60)
+    bed.wait_answered(seconds * tasks / slots + 60)
     copies_of_ended(scene, bed, broker, runner)
     fenced = fenced_runs(runner)
     scene.figure("runs that were fenced: %d" % fenced)
