@@ -147,6 +147,8 @@ static void handle_consumer_event(struct daemon *daemon, struct mq_event *event)
 	case MQ_QOS_SET:
 		if (event->channel == topology_cancels_channel(daemon->config))
 			cancels_on_declared(daemon);
+		else if (event->channel == topology_cancellation_channel(daemon->config))
+			leftovers_on_answer(daemon);
 		else
 			pings_on_answer(daemon, event->channel);
 		break;
@@ -570,6 +572,7 @@ static void stop(struct daemon *daemon)
 		engine_free(daemon->engine);
 	signals_forget(&daemon->signals);
 	cancels_deinit(daemon);
+	leftovers_deinit(daemon);
 	sd_event_source_unref(daemon->tick_source);
 	sd_event_source_unref(daemon->reconnect_source);
 	sd_event_source_unref(daemon->deadline_source);

@@ -176,8 +176,10 @@ struct daemon {
 	struct job *asked; /* terarium: in the order in which their queues were asked */
 	struct job *by_cancellation;
 	uint64_t last_cancellation;
-	bool was_refused;  /* the server closed the channel and answered nothing since */
-	bool listen_again; /* with the next tick */
+	bool was_refused;           /* the server closed the channel and answered nothing since */
+	bool listen_again;          /* with the next tick */
+	struct leftover *leftovers; /* cancellation queues to be deleted, in the order of sending */
+	size_t n_leftovers;
 };
 
 /* daemon.c */
@@ -331,6 +333,16 @@ void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event);
 /* Takes the message. 0 or -ENOMEM; then the job of a final response has been given back. */
 int replies_send(struct daemon *daemon, struct mq_message *message, uint64_t token);
 
+/* leftovers.c */
+/* The task's cancellation queue, from which nobody consumed, is to be deleted. */
+void leftovers_add(struct daemon *daemon, const char *id);
+void leftovers_send(struct daemon *daemon); /* what has to be sent (again) */
+/* The broker has answered on the channel of cancellations. */
+void leftovers_on_answer(struct daemon *daemon);
+void leftovers_lost(struct daemon *daemon);
+void leftovers_on_closed(struct daemon *daemon); /* by the broker, the channel alone */
+void leftovers_deinit(struct daemon *daemon);
+
 /* control.c */
 /* "accepted", "gone", or NULL: not ours, so others may have it, or its request is still to come,
  * and it is remembered for that. */
@@ -339,6 +351,8 @@ void control_on_message(struct daemon *daemon, struct mq_delivery *delivery);
 /* Terarium: asks the task's own queue whether it was cancelled already; intake_submit follows when
  * it was not. */
 void control_ask_cancelled(struct job *job);
+/* Declares and binds the cancellation queue of a task. 0 or a negative errno. */
+int control_open_queue(struct daemon *daemon, const char *id);
 void control_on_asked(struct daemon *daemon, bool cancelled);
 void control_on_cancellation(struct daemon *daemon, const char *consumer_tag);
 /* The connection is gone: what was asked will not be answered, and is delivered again. */
