@@ -270,10 +270,10 @@ static void take_spare(struct job *job, const struct mq_event *event)
 	job->deliveries = lease_deliveries(&event->delivery);
 	slots_release(job);
 	slots_take(job, event->consumer_tag);
-	drop_extra(job, &older);
 	if (job->phase == JOB_SUSPECT)
 		suspects_wait_anew(job);
 	daemon_balance_soon(daemon);
+	drop_extra(job, &older);
 }
 
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue)
@@ -310,7 +310,9 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 	else
 		acknowledge_older(job, &older);
 	daemon_balance_soon(daemon);
-	turn(job);
+	/* With the connection what only waited is gone. */
+	if (daemon->consumer)
+		turn(job);
 }
 
 /* ---- the fence ---- */
