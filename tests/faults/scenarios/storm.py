@@ -11,10 +11,10 @@ from harness.scene import scenario
 
 @scenario("redelivery-storm",
           short=[dict(tasks=20, slots=10, limit=8, drops=11),
-                 dict(tasks=10, slots=10, limit=8, drops=11, seconds=22, ack="hold")],
+                 dict(tasks=10, slots=10, limit=8, drops=11, seconds=14, heartbeat=6, ack="hold")],
           full=[dict(tasks=1000, slots=200, limit=20, drops=25),
                 dict(tasks=1000, slots=200, limit=20, drops=25, ack="hold")])
-def redelivery_storm(scene, tasks, slots, limit, drops, seconds=None, ack="lease"):
+def redelivery_storm(scene, tasks, slots, limit, drops, seconds=None, heartbeat=10, ack="lease"):
     """Connections drop more often than a quorum queue delivers: nothing vanishes in silence"""
     broker = scene.broker()
     link = scene.until_end(Link(("127.0.0.1", broker.port)))
@@ -23,7 +23,7 @@ def redelivery_storm(scene, tasks, slots, limit, drops, seconds=None, ack="lease
     seconds = seconds or drops
     ids = bed.send(tasks, "ms=%d" % (seconds * 1000))
     # Coming back takes seconds when it happens so often; the fence must be further off than that.
-    runner = bed.start("a", address=link.address, broker={"heartbeat": "10s"})
+    runner = bed.start("a", address=link.address, broker={"heartbeat": "%ds" % heartbeat})
     bed.wait_running(ids[:slots])
     for i in range(drops):
         connected = runner.log.count("broker.connected for=requests")
