@@ -159,6 +159,23 @@ static amqp_rpc_reply_t log_in(
 		(int)a->options->heartbeat_s, &properties, AMQP_SASL_METHOD_PLAIN, user, password);
 }
 
+/* With TLS 1.3 a server looks at the client's certificate when the handshake is over for the
+ * client: who is refused meets it here. The server may say so in an alert, which may get lost. */
+static int explain_closed(const struct attempt *a)
+{
+	const char *file = a->options->tls.cert_file;
+
+	if (!a->to->ssl)
+		return error_set(
+			a->err, -ECONNRESET, "the server closed the connection during login");
+	return error_set(a->err, -ECONNRESET,
+		"the server closed the connection during login, after the TLS handshake (%s); %s%s",
+		tls_reason(),
+		file ? "does it accept the client certificate? cert_file is "
+		     : "does it want a client certificate? cert_file and key_file are not set",
+		file ? file : "");
+}
+
 /* The server answered, or the library gave up: tell which and why. */
 static int explain_login(const struct attempt *a, const amqp_rpc_reply_t *reply)
 {
@@ -181,8 +198,8 @@ static int explain_login(const struct attempt *a, const amqp_rpc_reply_t *reply)
 	case AMQP_STATUS_CONNECTION_CLOSED:
 	case AMQP_STATUS_SOCKET_ERROR:
 	case AMQP_STATUS_SOCKET_CLOSED:
-		return error_set(
-			a->err, -ECONNRESET, "the server closed the connection during login");
+	case AMQP_STATUS_SSL_ERROR:
+		return explain_closed(a);
 	case AMQP_STATUS_NO_MEMORY:
 		return error_set(a->err, -ENOMEM, "out of memory");
 	case AMQP_STATUS_BROKER_UNSUPPORTED_SASL_METHOD:

@@ -10,7 +10,7 @@
 #include "common/log.h"
 #include "runner/daemon_private.h"
 
-static int open_queue(struct daemon *daemon, const char *id)
+int control_open_queue(struct daemon *daemon, const char *id)
 {
 	const struct config *config = daemon->config;
 	uint16_t channel = topology_cancellation_channel(config);
@@ -56,7 +56,7 @@ void control_ask_cancelled(struct job *job)
 		job_give_back(job);
 		return;
 	}
-	int r = open_queue(daemon, job->id);
+	int r = control_open_queue(daemon, job->id);
 	/* Not acknowledged: should the answer get lost, the cancel is in its queue still. */
 	if (r == 0)
 		r = mq_get(daemon->consumer, topology_cancellation_channel(daemon->config), job->id,
@@ -116,6 +116,7 @@ static void forget_heard(struct daemon *daemon)
 void control_forget(struct daemon *daemon)
 {
 	forget_heard(daemon);
+	leftovers_lost(daemon);
 	daemon->was_refused = false;
 	for (struct job *job; (job = take_asked(daemon));)
 		job_give_back(job);
@@ -177,6 +178,7 @@ void control_on_closed(struct daemon *daemon, const char *text)
 	struct job *job, *tmp;
 	log_error("broker.cancellation-refused", LOG_S("reason", text));
 	forget_heard(daemon);
+	leftovers_on_closed(daemon);
 	HASH_ITER (hh_cancellation, daemon->by_cancellation, job, tmp)
 		if (is_named(job, text))
 			stop_listening(job);
@@ -197,27 +199,23 @@ void control_listen_again(struct daemon *daemon)
 	HASH_ITER (hh_cancellation, daemon->by_cancellation, job, tmp) {
 		if (job->is_heard)
 			continue;
-		if (open_queue(daemon, job->id) < 0 || start_consuming(job) < 0) {
+		if (control_open_queue(daemon, job->id) < 0 || start_consuming(job) < 0) {
 			daemon_consumer_lost(daemon, "a cancellation queue could not be consumed");
 			return;
 		}
 	}
+	leftovers_send(daemon);
 }
 
+/* With its last consumer the queue goes; also when the connection does. */
 static int leave_queue(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
-	uint16_t channel = topology_cancellation_channel(daemon->config);
 	char tag[32];
-	/* With its last consumer the queue goes. */
-	if (job->cancellation_number) {
-		snprintf(tag, sizeof(tag), "c%llu", (unsigned long long)job->cancellation_number);
-		return mq_cancel(daemon->consumer, channel, tag);
-	}
-	/* One that nobody ever consumed from would be kept for ever. An id may be the name of some
-	 * other queue: then the declaration fails, and nothing is deleted. */
-	int r = open_queue(daemon, job->id);
-	return r < 0 ? r : mq_send_delete_queue(daemon->consumer, channel, job->id, true, false);
+	if (!daemon->consumer)
+		return 0;
+	snprintf(tag, sizeof(tag), "c%llu", (unsigned long long)job->cancellation_number);
+	return mq_cancel(daemon->consumer, topology_cancellation_channel(daemon->config), tag);
 }
 
 void control_end(struct job *job)
@@ -231,7 +229,11 @@ void control_end(struct job *job)
 		return;
 	/* Before anything else: a lost connection may bring us here again. */
 	job->is_left = true;
-	if (daemon->consumer && leave_queue(job) < 0)
+	/* One that nobody ever consumed from would be kept for ever. What a lost connection takes
+	 * from us before its end is for whoever takes the request next. */
+	if (job->cancellation_number && leave_queue(job) < 0)
 		daemon_consumer_lost(daemon, "a cancellation queue could not be left");
+	else if (!job->cancellation_number && (daemon->consumer || job->phase == JOB_OVER))
+		leftovers_add(daemon, job->id);
 	stop_listening(job);
 }

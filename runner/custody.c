@@ -207,6 +207,14 @@ void custody_again(struct custody *c, const struct custody_rules *rules, struct 
 	}
 }
 
+void custody_exchange(struct custody *c, struct holding delivery, struct holding *ret)
+{
+	*ret = c->held;
+	know_less(c);
+	note_old(c, 0);
+	c->held = delivery;
+}
+
 void custody_acknowledged(struct custody *c, uint64_t round)
 {
 	if (!c->has_old)
@@ -234,6 +242,11 @@ bool custody_is_alone(const struct custody *c)
 }
 
 void custody_answered(struct custody *c)
+{
+	c->knows_all = false;
+}
+
+void custody_spread(struct custody *c)
 {
 	c->knows_all = false;
 }

@@ -91,6 +91,9 @@ bool custody_is_alone(const struct custody *c);
  * nothing), which may be the delivery itself. @sent_us: when it was sent at the earliest. */
 void custody_again(struct custody *c, const struct custody_rules *rules, struct holding delivery,
 	bool from_hold_queue, unsigned number, uint64_t sent_us, uint64_t now, struct holding *ret);
+/* The same request from the request queue, where one is held: it takes its place. @ret is to be
+ * acknowledged. */
+void custody_exchange(struct custody *c, struct holding delivery, struct holding *ret);
 /* @held has been acknowledged; the answer to @round will show that the broker took it. */
 void custody_acknowledged(struct custody *c, uint64_t round);
 /* A round of pings was answered that was sent at @sent_us. @is_proof: nobody waits for a word about
@@ -98,6 +101,8 @@ void custody_acknowledged(struct custody *c, uint64_t round);
 void custody_proved(struct custody *c, uint64_t round, uint64_t sent_us, bool is_proof);
 /* Somebody who has a copy was told that we have the task. */
 void custody_answered(struct custody *c);
+/* A copy was sent to the request queue, where anybody may get it. */
+void custody_spread(struct custody *c);
 /* The connection is gone. */
 void custody_lost(struct custody *c);
 

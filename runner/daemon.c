@@ -169,6 +169,8 @@ static void handle_consumer_event(struct daemon *daemon, struct mq_event *event)
 	case MQ_QOS_SET:
 		if (event->channel == topology_cancels_channel(daemon->config))
 			cancels_on_declared(daemon);
+		else if (event->channel == topology_cancellation_channel(daemon->config))
+			leftovers_on_answer(daemon);
 		else
 			pings_on_answer(daemon, event->channel);
 		break;
@@ -569,7 +571,7 @@ static int start_publisher(struct daemon *daemon, struct error *err)
 static void start_journal(struct daemon *daemon)
 {
 	const char *base = daemon->instance.base;
-	journal_find_dead(&daemon->journal, base, &daemon->finished);
+	journal_find_dead(&daemon->journal, base, &daemon->finished, &daemon->freed);
 	for (size_t i = 0; i < daemon->journal.n_dead; i++) {
 		log_notice("runner.found-dead", LOG_S("instance", daemon->journal.dead[i].id),
 			LOG_S("proceeding", "what it left is cleared and fetched home"));
@@ -631,6 +633,7 @@ static void stop(struct daemon *daemon)
 		engine_free(daemon->engine);
 	signals_forget(&daemon->signals);
 	cancels_deinit(daemon);
+	leftovers_deinit(daemon);
 	sd_event_source_unref(daemon->tick_source);
 	sd_event_source_unref(daemon->reconnect_source);
 	sd_event_source_unref(daemon->deadline_source);

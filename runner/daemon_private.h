@@ -52,7 +52,8 @@ enum purpose {
 	FOR_QUESTION,
 	FOR_ANSWER,
 	FOR_LEAVING,
-	FOR_FREEING
+	FOR_FREEING,
+	FOR_SPARE
 };
 
 /* A consumer with a prefetch of one: room for one task. */
@@ -114,6 +115,8 @@ struct job {
 	int64_t sequence;               /* of the last response */
 	unsigned attempt;               /* from 1 */
 	unsigned crashes;               /* earlier runs that ended with their runner */
+	unsigned deliveries;            /* that the broker counted before that of what is held */
+	bool has_spare;                 /* a copy that begins anew is on its way to the queue */
 	bool is_listed;                 /* in daemon.jobs_by_id */
 	bool is_begun;                  /* this run counts in copies that are made */
 	unsigned begun_number;          /* the first of them that says so; 0: none yet */
@@ -182,8 +185,10 @@ struct daemon {
 	struct job *asked; /* terarium: in the order in which their queues were asked */
 	struct job *by_cancellation;
 	uint64_t last_cancellation;
-	bool was_refused;  /* the server closed the channel and answered nothing since */
-	bool listen_again; /* with the next tick */
+	bool was_refused;           /* the server closed the channel and answered nothing since */
+	bool listen_again;          /* with the next tick */
+	struct leftover *leftovers; /* cancellation queues to be deleted, in the order of sending */
+	size_t n_leftovers;
 };
 
 /* daemon.c */
@@ -276,6 +281,11 @@ void lease_tick(struct daemon *daemon); /* at least once a second */
 void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all);
 /* Without waiting for its time, or as soon as that can be. */
 void lease_renew_now(struct job *job);
+/* How often the broker had delivered it before. */
+unsigned lease_deliveries(const struct mq_delivery *delivery);
+/* Where nothing is parked: puts a copy beside what the broker will soon have delivered too often.
+ */
+void lease_spare(struct job *job);
 /* The request of a job that is here has come once more. */
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue);
 void lease_on_done(struct job *job, const struct mq_publisher_event *event);
@@ -347,6 +357,16 @@ void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event);
 /* Takes the message. 0 or -ENOMEM; then the job of a final response has been given back. */
 int replies_send(struct daemon *daemon, struct mq_message *message, uint64_t token);
 
+/* leftovers.c */
+/* The task's cancellation queue, from which nobody consumed, is to be deleted. */
+void leftovers_add(struct daemon *daemon, const char *id);
+void leftovers_send(struct daemon *daemon); /* what has to be sent (again) */
+/* The broker has answered on the channel of cancellations. */
+void leftovers_on_answer(struct daemon *daemon);
+void leftovers_lost(struct daemon *daemon);
+void leftovers_on_closed(struct daemon *daemon); /* by the broker, the channel alone */
+void leftovers_deinit(struct daemon *daemon);
+
 /* control.c */
 /* "accepted", "gone", or NULL: not ours, so others may have it, or its request is still to come,
  * and it is remembered for that. */
@@ -357,6 +377,8 @@ void control_on_message(struct daemon *daemon, struct mq_delivery *delivery);
 /* Terarium: asks the task's own queue whether it was cancelled already; intake_submit follows when
  * it was not. */
 void control_ask_cancelled(struct job *job);
+/* Declares and binds the cancellation queue of a task. 0 or a negative errno. */
+int control_open_queue(struct daemon *daemon, const char *id);
 void control_on_asked(struct daemon *daemon, bool cancelled);
 void control_on_cancellation(struct daemon *daemon, const char *consumer_tag);
 /* The connection is gone: what was asked will not be answered, and is delivered again. */

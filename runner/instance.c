@@ -205,6 +205,7 @@ void instance_stop(struct instance *instance)
 	if (instance->guardian_fd >= 0)
 		close_fd(instance->guardian_fd);
 	free(instance->base);
+	remove_tree_wait();
 	if (instance->directory)
 		remove_tree(instance->directory);
 	free(instance->directory);

@@ -33,14 +33,6 @@ static bool is_parked_copy(const struct mq_delivery *delivery)
 	return mq_properties_header(&delivery->properties, HEADER_HOLDER);
 }
 
-/* A quorum queue counts deliveries; of a classic one we only know that there was an earlier. */
-static unsigned earlier_deliveries(const struct mq_delivery *delivery)
-{
-	/* What a requester wrote there counts for nothing. */
-	int64_t count = delivery->redelivered ? number_of(delivery, "x-delivery-count") : 0;
-	return count ? (unsigned)count : delivery->redelivered;
-}
-
 /* Another runner had it and never said what became of it. */
 static bool is_suspect(const struct mq_delivery *delivery)
 {
@@ -57,8 +49,9 @@ static uint64_t giver_of(const struct mq_delivery *delivery)
 
 static void count_runs(struct job *job, const struct mq_delivery *delivery)
 {
-	unsigned earlier = earlier_deliveries(delivery);
+	unsigned earlier = lease_deliveries(delivery);
 	bool crashed = is_suspect(delivery);
+	job->deliveries = earlier;
 	job->attempt = (unsigned)number_of(delivery, HEADER_ATTEMPT) + earlier + 1;
 	job->crashes =
 		(unsigned)number_of(delivery, HEADER_CRASHES) + (crashed && !earlier ? 1 : earlier);

@@ -13,7 +13,7 @@
 #include "runner/daemon_private.h"
 
 /* A token is the job's number and, below, a purpose. */
-#define PURPOSE_BITS 3
+#define PURPOSE_BITS 4
 #define PURPOSE_MASK ((1U << PURPOSE_BITS) - 1)
 
 struct job *job_new(struct daemon *daemon, size_t queue)

@@ -24,6 +24,9 @@
 #define FENCE_MARGIN_MAX_US (10 * SECOND)
 #define LEASE_MARGIN_MAX_US (15 * SECOND)
 #define RETRY_US            (5 * SECOND)
+/* A quorum queue drops what it delivered more often than its limit, which nobody tells us: 20 where
+ * nobody has set it, from RabbitMQ 4.0 on. */
+#define DELIVERIES_MANY 4
 
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
@@ -173,6 +176,44 @@ void lease_on_done(struct job *job, const struct mq_publisher_event *event)
 		&job->custody, event->outcome == MQ_TOO_LARGE ? UINT64_MAX : now + RETRY_US);
 }
 
+/* ---- what is delivered too often ---- */
+
+/* A quorum queue counts deliveries; of a classic one we only know that there was an earlier. */
+unsigned lease_deliveries(const struct mq_delivery *delivery)
+{
+	const struct mq_header *count =
+		mq_properties_header(&delivery->properties, "x-delivery-count");
+	/* What a requester wrote there counts for nothing. */
+	if (!delivery->redelivered)
+		return 0;
+	if (!count || count->kind != MQ_HEADER_INT || count->number <= 0)
+		return 1;
+	return count->number < INT32_MAX ? (unsigned)count->number : INT32_MAX;
+}
+
+static bool has_leases(const struct daemon *daemon)
+{
+	return daemon->rules.leases && daemon->has_hold_queues;
+}
+
+/* A copy in a hold queue counts anew; where there is none, one in the request queue must do. It is
+ * treated as any copy that may have come back: who gets it asks, and it is dropped where the first
+ * is; but by us, who keep it instead of the first. */
+void lease_spare(struct job *job)
+{
+	const struct daemon *daemon = job->daemon;
+	if (has_leases(daemon) || job->has_spare || job->deliveries < DELIVERIES_MANY ||
+		job->phase == JOB_OVER || !job->id || !job->copy.body.len)
+		return;
+	log_notice("request.spared", LOG_S("task", job->id),
+		LOG_I("deliveries", (int64_t)job->deliveries + 1),
+		LOG_S("proceeding", "a copy begins anew, before the broker drops it"));
+	job->has_spare =
+		send_copy(job, daemon->config->queues[job->queue].name, 0, false, FOR_SPARE) == 0;
+	if (job->has_spare)
+		custody_spread(&job->custody);
+}
+
 /* ---- what comes again ---- */
 
 void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all)
@@ -213,6 +254,30 @@ static void log_home(const struct job *job, bool from_hold_queue)
 		LOG_S("from", from_hold_queue ? "the hold queue" : "the request queue"));
 }
 
+/* Of two from the request queue the one is kept that was delivered less often. */
+static bool is_spare_of(const struct job *job, const struct mq_event *event, bool from_hold_queue)
+{
+	return !from_hold_queue && !has_leases(job->daemon) && custody_is_live(&job->custody) &&
+	       !custody_is_parked(&job->custody) && job->deliveries >= DELIVERIES_MANY &&
+	       lease_deliveries(&event->delivery) < job->deliveries;
+}
+
+static void take_spare(struct job *job, const struct mq_event *event)
+{
+	struct daemon *daemon = job->daemon;
+	struct holding older;
+	custody_exchange(&job->custody,
+		(struct holding){ daemon->connection, event->channel, event->delivery.tag },
+		&older);
+	job->deliveries = lease_deliveries(&event->delivery);
+	slots_release(job);
+	slots_take(job, event->consumer_tag);
+	if (job->phase == JOB_SUSPECT)
+		suspects_wait_anew(job);
+	daemon_balance_soon(daemon);
+	drop_extra(job, &older);
+}
+
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue)
 {
 	struct daemon *daemon = job->daemon;
@@ -220,6 +285,10 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 	struct holding older;
 	bool was_live = custody_is_live(&job->custody);
 	uint64_t now = clock_now_us();
+	if (is_spare_of(job, event, from_hold_queue)) {
+		take_spare(job, event);
+		return;
+	}
 	custody_again(&job->custody, &daemon->rules, this, from_hold_queue,
 		copy_number(daemon, &event->delivery.properties),
 		job->answered_us ? job->answered_us : now, now, &older);
@@ -231,8 +300,11 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 		log_home(job, from_hold_queue);
 		if (job->kept_silent)
 			suspects_tell_back(job);
-		if (!from_hold_queue)
+		if (!from_hold_queue) {
 			slots_take(job, event->consumer_tag);
+			job->deliveries = lease_deliveries(&event->delivery);
+			lease_spare(job);
+		}
 	}
 	if (older.connection == this.connection && older.channel == this.channel &&
 		older.tag == this.tag)
@@ -240,7 +312,9 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 	else
 		acknowledge_older(job, &older);
 	daemon_balance_soon(daemon);
-	turn(job);
+	/* With the connection what only waited is gone. */
+	if (daemon->consumer)
+		turn(job);
 }
 
 /* ---- the fence ---- */
@@ -494,6 +568,8 @@ void lease_tell_freed(struct daemon *daemon, uint64_t round)
 		if (!job->freed_round || round < job->freed_round)
 			continue;
 		job->freed_round = 0;
+		/* For the one after us, if nobody else is there to hear it. */
+		journal_add_freed(&daemon->journal, job->id, suspects_number(daemon->instance.id));
 		if (suspects_tell_free(job) < 0)
 			job_free(job);
 	}

@@ -162,7 +162,7 @@ void pipes_close(struct pipes *pipes)
 		if (pipes->progress_path)
 			unlink(pipes->progress_path);
 		if (rmdir(pipes->directory) < 0)
-			remove_tree(pipes->directory);
+			remove_tree_beside(pipes->directory);
 	}
 	free(pipes->directory);
 	free(pipes->input_path);

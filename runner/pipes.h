@@ -65,6 +65,11 @@ void pipes_close(struct pipes *pipes);
  * files. Follows no symbolic link and crosses no mount. 0 or a negative errno; goes on at errors.
  */
 int remove_tree(const char *path);
+/* The same, but of much only some at once: the rest is moved aside and removed by a thread, so that
+ * @path is free. Main thread. */
+void remove_tree_beside(const char *path);
+/* Until that is done. */
+void remove_tree_wait(void);
 
 /* Where no inotify tells of the open: looks for signs of it. True once the program has opened its
  * end (as pipes_input_opened); ask again later otherwise. */

@@ -568,6 +568,9 @@ void replies_on_done(struct daemon *daemon, struct mq_publisher_event *event)
 	case FOR_FREEING:
 		job_free(job);
 		break;
+	case FOR_SPARE:
+		job->has_spare = false;
+		break;
 	case FOR_LEAVING:
 		on_leaving_done(job, event);
 		break;

@@ -113,6 +113,8 @@ uint64_t suspects_number(const char *instance)
 /* Nobody has it, and we have all that there is of it. */
 static void start_freed(struct job *job)
 {
+	log_debug("request.free", LOG_S("task", job->id),
+		LOG_S("proceeding", "nobody else has it: it is started at once"));
 	memory_take(&job->daemon->freed, job->id);
 	job->custody.knows_all = true;
 	suspects_end(job);
@@ -140,6 +142,7 @@ void suspects_begin(struct job *job, uint64_t given_by)
 	/* Brokers count how often they deliver, and drop what they delivered too often. A copy
 	 * begins anew. */
 	lease_renew_now(job);
+	lease_spare(job);
 	if (daemon->config->control.name[0])
 		ask(job);
 	else

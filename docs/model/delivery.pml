@@ -129,6 +129,12 @@
 #ifndef BACK_AGAIN_HELD   /* R11 who was asked while it held nothing says so, before a new delivery proves anything */
 #define BACK_AGAIN_HELD 1
 #endif
+#ifndef SPARE_OFTEN       /* R11 a copy is put beside one that was delivered often, never beside a clean one … */
+#define SPARE_OFTEN 1
+#endif
+#ifndef SPREAD            /* R11 … and who did it does not know all any more */
+#define SPREAD 1
+#endif
 #ifndef FENCE             /* R12 a run past its deadline is killed */
 #define FENCE 1
 #endif
@@ -158,11 +164,13 @@ mtype:place = { FLYING, READY, HELD, ACKED, LIMBO };
 #define SUSPECT 0
 #define CLEAN 1
 #define ORIGINAL 2
+#define NOTED 3
 
 mtype:place at[COPIES];
 bit  hq[COPIES];    /* belongs to a hold queue, else to the request queue */
 byte who[COPIES];   /* hq: whose hold queue, 2 + i for that of i's dead instance; else its holder */
-byte mark[COPIES];  /* ORIGINAL: never delivered before; CLEAN: given back by who knew all; else a suspect */
+byte mark[COPIES];  /* ORIGINAL: never delivered before; CLEAN: given back by who knew all; NOTED: who gave it has said
+                       "free", to who hears it, remembers it or reads it in the journal; else a suspect */
 bit  newer[COPIES]; /* ours: published last of all copies of its run */
 bit  sent[COPIES];  /* ours: its acknowledgement was sent, when a newer one was held */
 byte ttl[COPIES];   /* what is left of its lease, counted from the send */
@@ -173,7 +181,7 @@ byte pub[COPIES];   /* FLYING: 1 + i: runner i waits for the confirm to acknowle
  * it is confirmed. ENDED: the process has exited (S6) and the final is on its way (S7). 0: dead. */
 mtype:doing = { IDLE, ASKING, GIVING, GIVEN, RUNNING, ENDED, DRAINING };
 #define DEAD 0
-mtype:word = { LEASED, MINE, BACK, FREE_NOW };
+mtype:word = { LEASED, MINE, BACK };
 
 mtype:doing st[2];
 bit  live[2];       /* a process of the task lives; outlives its runner until the guardian kills it */
@@ -217,7 +225,9 @@ byte x, y;          /* scratch, 0 between actions */
 #define ELDER_IN_LIMBO(c, mine) (ours[c] == mine && sent[c] && at[c] == LIMBO)
 #define RETIRED(c, i)  (!newer[c] && at[c] != ACKED && at[c] != HELD && (sent[c] || !ACK_SENT))
 #define NEWER(c, i)    (HELD_BY(c, i) && OF_RUN(c, i) && newer[c])
-#define FREED(c, i)    (at[c] == HELD && who[c] == i && (mark[c] == CLEAN || !FREE_FIRST))
+#define FREED(c, i)    (at[c] == HELD && who[c] == i && mark[c] == NOTED)
+#define OFTEN(c, i)    (at[c] == HELD && who[c] == i && (mark[c] == SUSPECT || !SPARE_OFTEN))
+#define GIVEN_BACK(c)  (mark[c] == CLEAN || mark[c] == NOTED)
 #define ANY(c, i)      (at[c] != FREE)
 #define SAFE(c, i)     (at[c] != FREE && at[c] != FLYING)
 
@@ -339,7 +349,7 @@ inline lose_deliveries(i)
 	free[i] = (FREE_ACKED -> 0 : free[i]);
 	EACH(if
 	:: HELD_BY(x, i) || ACK_BY(x, i) ->
-		at[x] = LIMBO; mark[x] = SUSPECT;
+		at[x] = LIMBO; mark[x] = (GIVEN_BACK(x) && !FREE_FIRST -> mark[x] : SUSPECT);
 		if
 		:: OF_RUN(x, i) && !hq[x] && copied[i] ->
 			if :: ORIGINAL_LOST -> knows_not_all(i) :: else fi;
@@ -419,12 +429,12 @@ inline S0_request(c, i) /* S1, S2, S3 are the same step for all others */
 	:: st[i] == RUNNING -> /* adopted */
 		if :: ADOPTED && copied[i] -> knows_not_all(i) :: else fi;
 		ours[c] = 1 + i; newer[c] = 0; sent[c] = 0; ttl[c] = 0
-	:: st[i] == IDLE && (mark[c] == ORIGINAL || (mark[c] == CLEAN && !CLEAN_WAITS)) -> start(i, mark[c] == ORIGINAL)
-	:: st[i] == IDLE && (mark[c] == SUSPECT || (mark[c] == CLEAN && CLEAN_WAITS)) -> says[other(i)] = 0; ask(i)
+	:: st[i] == IDLE && (mark[c] == ORIGINAL || (GIVEN_BACK(c) && !CLEAN_WAITS)) -> start(i, mark[c] == ORIGINAL)
+	:: st[i] == IDLE && (mark[c] == SUSPECT || (GIVEN_BACK(c) && CLEAN_WAITS)) -> says[other(i)] = 0; ask(i)
 	:: st[i] == ASKING -> another_copy(i)
 	:: else
 	fi;
-	mark[c] = (st[i] == ASKING && mark[c] == CLEAN -> CLEAN : SUSPECT)
+	mark[c] = (st[i] == ASKING && GIVEN_BACK(c) -> mark[c] : SUSPECT)
 }
 
 inline hold_copy_comes(c, i) /* a renewal, what was handed back, or what comes home after a reconnect */
@@ -565,13 +575,9 @@ inline nobody_answered(i)
 	start(i, 0)
 }
 
-inline start_free(i)
+inline start_free(i) /* any time after it was said, whoever has the copy: also the next life of who gave it */
 {
-	st[i] == ASKING && heard[i] == FREE_NOW && up[i] ->
-	if
-	:: SUM(FREED, i) > 0 -> proof[i] = F; start(i, 1)
-	:: else -> heard[i] = 0
-	fi
+	st[i] == ASKING && up[i] && SUM(FREED, i) > 0 -> proof[i] = F; start(i, 1)
 }
 
 inline S4a_S5a_renew(i) /* only when everything before is retired */
@@ -579,6 +585,14 @@ inline S4a_S5a_renew(i) /* only when everything before is retired */
 	PARK && !calm && up[i] && (st[i] == RUNNING || st[i] == DRAINING) && room && SUM(OF_RUN, i) == 1 && SUM(AWAY, i) == 0 ->
 	EACH(newer[x] = (OF_RUN(x, i) -> 0 : newer[x]));
 	copied[i] = 1; publish(1, i, SUSPECT, L, 1 + i, 1, 0)
+}
+
+inline spare(i) /* ack: hold: a copy that begins anew, of what a quorum queue delivered often: so it is not clean */
+{
+	!PARK && !calm && up[i] && (st[i] == RUNNING || st[i] == ASKING) && room && SUM(HELD_BY, i) == 1 &&
+	SUM(OFTEN, i) == 1 ->
+	if :: SPREAD -> knows_not_all(i) :: else fi;
+	publish(0, 0, SUSPECT, 0, 0, 0, 0)
 }
 
 inline S6_S7(i)
@@ -618,11 +632,11 @@ inline drained(i) /* a copy is published; what is held is acknowledged after its
 	st[i] = GIVING; free[i] = 1; publish(0, 0, CLEAN, 0, 0, 0, 1 + i)
 }
 
-inline say_free(i)
+inline say_free(i) /* and note it: it is true from now on, so it does not matter when it is heard */
 {
 	free[i] && up[i] && ((st[i] != GIVING && st[i] != GIVEN && SUM(ACK_BY, i) == 0) || !FREE_ACKED) ->
 	free[i] = 0;
-	if :: !heard[other(i)] -> tell(other(i), FREE_NOW) :: else fi
+	EACH(if :: mark[x] == CLEAN -> mark[x] = NOTED :: else fi)
 }
 
 inline drain_fails(i) /* else what it holds is sent home as a suspect */
@@ -737,7 +751,7 @@ inline picture() /* after each step of a trail: ./verify --trail */
 #define RUNNER_ACTIONS(DO) \
 	DO(notice(i)) DO(reconnect(i)) DO(announce(i)) DO(answer(i)) DO(ping(i)) DO(fence(i)) DO(guardian(i)) DO(restart(i)) \
 	DO(question_arrives(i)) DO(answer_arrives(i)) DO(drop(i)) DO(start_free(i)) DO(say_free(i)) DO(ask_again(i)) DO(hand_back(i)) DO(given(i)) DO(nobody_answered(i)) \
-	DO(drained(i)) DO(drain_fails(i)) DO(S6_S7(i)) DO(S8(i)) DO(S4a_S5a_renew(i)) \
+	DO(drained(i)) DO(drain_fails(i)) DO(S6_S7(i)) DO(S8(i)) DO(S4a_S5a_renew(i)) DO(spare(i)) \
 	DO(drain(i)) DO(cut(i)) DO(channel_closes(i)) DO(crash(i)) DO(crash_and_lose(i))
 
 #define WORLD_ACTIONS(DO) DO(tick()) DO(broker_restarts())

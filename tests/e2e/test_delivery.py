@@ -219,6 +219,29 @@ def test_drain_hands_on_at_once(fleet, gate):
     assert (final.output, final.headers["x-tr-attempt"]) == (b"x", 2)
 
 
+def test_next_life_takes_up_at_once_what_was_given_back(fleet, broker, gate, start_runner):
+    """Nobody else is there to hear that the request is free: the journal tells it."""
+    # A heartbeat so long that a test which had to wait for two would fail.
+    client, first = fleet(1, heartbeat="60s", limits={"shutdown": "1s", "grace": "1s"},
+                          log={"level": "debug"})
+    ids = [submit_gated(client, gate) for _ in range(2)]
+    first.signal(signal.SIGTERM)
+    first.wait_end()
+    assert all("request.given-back task=%s" % id in first.log for id in ids)
+    assert os.path.exists(first.journal)
+    config = json.loads(first.config_file.read_text())
+    second = start_runner(broker, client, config, name=config["name"] + "-again")
+    for id in ids:
+        second.wait_log("request.free", id)
+        second.wait_log("task.started", id)
+    assert "request.suspect" not in second.log and "runner.found-dead" not in second.log
+    assert not os.path.exists(first.journal)
+    gate.touch()
+    for id in ids:
+        final = only_final(client, id)
+        assert (final.output, final.headers["x-tr-attempt"]) == (b"x", 2)
+
+
 def test_crash_limit(fleet, names, start_runner, tmp_path, broker, gate):
     """A request whose runs take their runners with them ends with an answer."""
     client, r = fleet(1, delivery={"crash_limit": 2})

@@ -782,6 +782,53 @@ def test_channel_closed_while_asking(asking):
     assert log.count("broker.cancellation-refused") >= 2 and "task.cancellation-unknown" in log
 
 
+def cancel_waits(session):
+    """The runner's question is answered: there is one."""
+    session.deliver(REQUEST, 1, reply_to="me")
+    channel, _ = session.expect(spec.Basic.Get)
+    session.method(channel, spec.Basic.GetOk(1, False, "", "one", 0))
+    session.header(channel, 0)
+    return channel
+
+
+def test_connection_lost_while_leaving(asking):
+    """The queue of a task that was cancelled before its start is deleted again, until the broker has
+    answered."""
+    deleted = []
+
+    def play(session, number):
+        if number == 0:
+            cancel_waits(session)
+            session.expect(spec.Queue.Delete)
+        else:
+            # By now all is sent that is to be sent at first; its question comes after it.
+            session.deliver(REQUEST.replace(b"one", b"two"), 1, reply_to="me")
+            session.expect(spec.Basic.Get)
+            deleted.append(session.deleted)
+        if number < 2:
+            session.peer.close()
+    published, _ = played_to_asking(asking, play, lambda: len(deleted) == 2)
+    assert statuses(published) == ["CANCELLED"]
+    assert deleted == [["one"], []]
+
+
+def test_queue_that_cannot_be_left(asking):
+    """It may be somebody else's: that is no reason to try for ever, nor for anything else."""
+    deleted, other = [], REQUEST.replace(b"one", b"two")
+
+    def play(session, number):
+        channel = cancel_waits(session)
+        for _ in range(3):
+            deleted.append(session.expect(spec.Queue.Delete)[1].queue)
+            session.method(channel, spec.Channel.Close(406, "PRECONDITION_FAILED - in use", 50, 40))
+            session.expect(spec.Channel.CloseOk)
+        session.deliver(other, 1, reply_to="me")
+        deleted.append(session.expect(spec.Queue.Delete, spec.Basic.Get)[1].queue)
+    _, log = played_to_asking(asking, play, lambda: len(deleted) == 4)
+    assert deleted == ["one", "one", "one", "two"]
+    assert log.count("broker.cancellation-refused") == 3
+
+
 def test_end_while_asking(asking, request):
     """It has not started, and goes back to its queue, there and then or as a copy; so does what was
     on its way already."""

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machine is short of something, or sets the runner up in an unusual way."""
 
+import contextlib
 import os
+import signal
+import subprocess
 
 from support import processes
 from support.broker import PASSWORD, USER
@@ -40,6 +43,40 @@ def test_task_without_room_can_be_cancelled(runner, client, tmp_path):
     r.wait_log("task.no-room", id)
     client.cancel(id)
     assert [x.status for x in client.responses(id)] == ["CANCELLED"]
+
+
+@contextlib.contextmanager
+def slow_removal(runner):
+    """Each unlink of the runner's takes 2 ms more."""
+    strace = subprocess.Popen(
+        ["strace", "-f", "-q", "-o", str(runner.directory / "strace.out"), "-e", "trace=unlinkat",
+         "-e", "inject=unlinkat:delay_enter=2000", "-p", str(runner.pid)], stdin=subprocess.DEVNULL)
+
+    def is_traced():
+        with open("/proc/%d/status" % runner.pid) as f:
+            return "TracerPid:\t0\n" not in f.read()
+    try:
+        wait_until(lambda: is_traced() or strace.poll() is not None, "strace")
+        assert strace.poll() is None, "strace cannot attach"
+        yield
+    finally:
+        strace.send_signal(signal.SIGINT)
+        strace.wait()
+
+
+def test_huge_task_directory(runner, client, tmp_path):
+    """What a task left is removed beside the others: they are served meanwhile."""
+    r, gate = runner(), tmp_path / "gate"
+    id = client.submit("act", steps(["litter", 100000], ["progress", "up"], ["wait_for", str(gate)]))
+    client.wait_progress(id)
+    with slow_removal(r):
+        gate.touch()
+        assert client.final(id).status == "SUCCESS"
+        for _ in range(5):
+            assert client.run("act", steps(["output", "x"]))[-1].output == b"x"
+        # All of it would take minutes.
+        assert len(r.left_task_files()) > 50000
+    wait_until(lambda: not r.left_task_files(), "it is all gone", every=0.2)
 
 
 def test_run_directory_that_cannot_be_used(runner):

@@ -79,8 +79,10 @@ def test_insecure_trusts_anybody(start):
 @pytest.mark.parametrize("settings,told", [
     ({"ca": "other.pem", **MINE}, ["not trusted"]),
     ({"ca": "ca.pem", "host": "127.0.0.1", **MINE}, ["another name than 127.0.0.1"]),
-    ({"ca": "ca.pem"}, []),
-    ({"ca": "ca.pem", "cert": "stranger.pem", "key": "stranger.key"}, []),
+    ({"ca": "ca.pem"}, ["closed the connection", "TLS handshake", "want a client certificate",
+                        "cert_file and key_file are not set"]),
+    ({"ca": "ca.pem", "cert": "stranger.pem", "key": "stranger.key"},
+     ["closed the connection", "TLS handshake", "accept the client certificate", "stranger.pem"]),
     ({"ca": "server.csr", **MINE}, ["cannot load the CA certificates", "server.csr"]),
     ({"ca": "ca.key", **MINE}, ["cannot load the CA certificates", "ca.key"]),
     ({"ca": "ca.pem", "cert": "server.csr", "key": "client.key"},

@@ -463,6 +463,36 @@ static void a_copy_is_better_than_an_original(void **state)
 	assert_int_equal(custody_sent(&c, 1066 * S), 2);
 }
 
+static void what_was_spread_is_not_alone(void **state)
+{
+	struct custody c;
+	(void)state;
+	begin(&c);
+	assert_true(custody_is_alone(&c));
+	custody_spread(&c);
+	assert_false(custody_is_alone(&c));
+	assert_true(custody_is_live(&c));
+}
+
+static void one_delivery_takes_the_place_of_another(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	begin(&c);
+	custody_exchange(&c, at(1, 2), &older);
+	assert_holding(older, at(1, 1));
+	assert_holding(c.held, at(1, 2));
+	assert_true(custody_is_live(&c));
+	assert_false(custody_is_parked(&c));
+	/* The older one may come back until its acknowledgement is proved, and others may be about.
+	 */
+	custody_acknowledged(&c, 7);
+	custody_proved(&c, 7, 1010 * S, true);
+	assert_false(custody_is_alone(&c));
+	assert_int_equal(custody_deadline(&c, &rules), 1040 * S);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -493,6 +523,8 @@ int main(void)
 		cmocka_unit_test(a_renewal_goes_on_over_a_lost_connection),
 		cmocka_unit_test(extra_copies_are_acknowledged),
 		cmocka_unit_test(a_copy_is_better_than_an_original),
+		cmocka_unit_test(what_was_spread_is_not_alone),
+		cmocka_unit_test(one_delivery_takes_the_place_of_another),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

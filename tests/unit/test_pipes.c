@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -426,6 +427,38 @@ static void many_files_are_removed(void **state)
 	assert_int_equal(remove_tree(in_place("many")), 0);
 }
 
+static unsigned count_directories(void)
+{
+	unsigned n = 0;
+	DIR *dir = opendir(in_place("."));
+	for (const struct dirent *entry; (entry = readdir(dir));)
+		n += entry->d_type == DT_DIR && entry->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
+/* What has the same name meanwhile is not touched. */
+static void what_takes_long_is_removed_beside(void **state)
+{
+	char name[64];
+	(void)state;
+	for (int n = 0; n < 3; n++) {
+		assert_int_equal(mkdir(in_place("huge"), 0700), 0);
+		for (int i = 0; i < 5000; i++) {
+			snprintf(name, sizeof(name), "huge/file-%d", i);
+			touch(in_place(name));
+		}
+		remove_tree_beside(in_place("huge"));
+		assert_int_equal(access(in_place("huge"), F_OK), -1);
+	}
+	assert_int_equal(mkdir(in_place("huge"), 0700), 0);
+	remove_tree_wait();
+	assert_int_equal(count_directories(), 1);
+	remove_tree_beside(in_place("huge"));
+	assert_int_equal(access(in_place("huge"), F_OK), -1);
+	assert_int_equal(count_directories(), 0);
+}
+
 static int remove_with_mount(void *data)
 {
 	(void)data;
@@ -491,6 +524,7 @@ int main(void)
 		cmocka_unit_test(unreadable_directories_are_removed),
 		cmocka_unit_test(bottomless_directories_are_removed),
 		cmocka_unit_test(many_files_are_removed),
+		cmocka_unit_test(what_takes_long_is_removed_beside),
 		cmocka_unit_test(mounts_are_not_entered),
 		cmocka_unit_test(what_is_not_there_is_removed),
 		cmocka_unit_test(nothing_is_left_by_all_these),

@@ -138,6 +138,12 @@ class Actor:
     def touch(self, path):
         open(path, "a").close()
 
+    def litter(self, count):
+        """Leaves that many files in the task's own directory."""
+        place = os.path.dirname(self.path("output"))
+        for i in range(count):
+            os.close(os.open(os.path.join(place, "litter-%d" % i), os.O_WRONLY | os.O_CREAT))
+
     def append(self, path, text):
         with open(path, "a") as f:
             f.write(text + "\n")

@@ -26,6 +26,7 @@ class Session:
         self.data = b""
         self.consumers = {}  # channel: consumer tag
         self.published = {}  # channel: how many
+        self.deleted = []    # queues
         self.channel = None  # of the last publish
         self.request = None  # its properties and body
 
@@ -111,6 +112,9 @@ class Session:
             self.consumers[channel] = method.consumer_tag
             if not method.nowait:
                 self.method(channel, spec.Basic.ConsumeOk(method.consumer_tag))
+        elif isinstance(method, spec.Queue.Delete):
+            self.deleted.append(method.queue)
+            self.method(channel, spec.Queue.DeleteOk(0))
         elif isinstance(method, spec.Connection.Close):
             self.method(0, spec.Connection.CloseOk())
 

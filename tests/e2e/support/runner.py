@@ -222,8 +222,8 @@ class Runner:
 
     @property
     def leaves_journal(self):
-        """To the next runner of the machine: it was killed, or ended without a broker."""
-        return self.ended == -signal.SIGKILL or "lease.left" in self.log
+        """To the next runner of the machine: it was killed, ended without a broker, or gave back."""
+        return self.ended == -signal.SIGKILL or "lease.left" in self.log or "journal.left" in self.log
 
     def left_task_files(self):
         """What tasks of this runner have in the run directory."""

@@ -39,6 +39,20 @@ def scenario(name, short, full):
     return add
 
 
+def find(name, full):
+    """The scenario; with :N behind its name, with the N-th of its sets of parameters alone. None: there
+    is none."""
+    name, colon, number = name.partition(":")
+    found = SCENARIOS.get(name)
+    if not found or not colon:
+        return found
+    form = found.full if full else found.short
+    if not number.isdecimal() or not 1 <= int(number) <= len(form):
+        return None
+    one = [form[int(number) - 1]]
+    return dataclasses.replace(found, short=one, full=one)
+
+
 class Brokers:
     """The plain node that scenarios share who do it no harm; begun when the first one asks."""
 

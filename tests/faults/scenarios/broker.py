@@ -28,8 +28,14 @@ def begin(scene, broker, seconds, rate, sections=None, **options):
         bed.start(host, **(sections(bed.names) if sections else {}))
     long = bed.send(LONG, "ms=%d" % (seconds * 1000))
     bed.wait_running(long)
+    if bed.ack == "lease":
+        bed.wait(lambda: all(is_parked(bed, id) for id in long), 60, "the parking of long tasks")
     load = bed.load(int(seconds * rate), "ms=50", rate=rate)
     return bed, long, load
+
+
+def is_parked(bed, id):
+    return any("request.parked task=%s " % id in r.log for r in bed.runners)
 
 
 def connected(runner):
@@ -54,13 +60,16 @@ def restarted(scene, bed, long):
 def broker_restarts(scene, times, rate, **options):
     """The broker is killed, or restarted, again and again under load"""
     broker = scene.own(Broker(scene.directory / "node"))
-    bed, long, _ = begin(scene, broker, times * 7, rate, lambda names: PATIENT, **options)
+    seconds = times * 7
+    bed, long, _ = begin(scene, broker, seconds, rate, lambda names: PATIENT, **options)
     dice = random.Random(4711)
     for i in range(times):
         time.sleep(dice.uniform(1.5, 4))
         broker.down() if i % 2 else broker.kill()
         broker.start()
-    bed.wait_answered(120)
+        # However slowly: a broker that is never there for anybody is another matter.
+        bed.wait(lambda: all(connected(r) for r in bed.alive()), 60, "the runners' return")
+    bed.wait_answered(120 + seconds)
     restarted(scene, bed, long)
     scene.conclude(bed, Allowed(duplicates=2 * SLOTS * times, reruns=2 * SLOTS * times))
 
@@ -76,7 +85,7 @@ def closed_connections(scene, times, rate, **options):
     for i in range(times):
         time.sleep(dice.uniform(0.2, 2))
         broker.ctl("close_all_connections", "for the test")
-    bed.wait_answered(120)
+    bed.wait_answered(120 + times * 4)
     restarted(scene, bed, long)
     scene.conclude(bed, Allowed(duplicates=2 * SLOTS * times, reruns=2 * SLOTS * times))
 
