@@ -11,11 +11,11 @@ static const struct fault {
 	const char *message;
 } faults[] = {
 	/* keys and shapes */
-	{ "nmae: x\n",
-		"f.yaml:1: nmae: unknown key; expected one of compat, name, broker, queues, "
-		"responses, "
-		"control, cancellation, dead_letter_queue, delivery, run_directory, limits, log, "
-		"program_directories, search_path, pipe_arguments, programs" },
+	{ "nmae: x\n", "f.yaml:1: nmae: unknown key; expected one of compat, name, broker, queues, "
+		       "responses, "
+		       "control, events, cancellation, dead_letter_queue, delivery, run_directory, "
+		       "limits, log, "
+		       "program_directories, search_path, pipe_arguments, programs" },
 	{ "# c\nbroker:\n  vhots: /\n",
 		"f.yaml:3: broker.vhots: unknown key; expected one of addresses, username, "
 		"username_file, password, password_file, vhost, heartbeat, connect_timeout, tls" },
@@ -24,7 +24,8 @@ static const struct fault {
 				      "insecure" },
 	{ "limits.input: 1MiB\n",
 		"f.yaml:1: (a key): unknown key; expected one of compat, name, broker, queues, "
-		"responses, control, cancellation, dead_letter_queue, delivery, run_directory, "
+		"responses, control, events, cancellation, dead_letter_queue, delivery, "
+		"run_directory, "
 		"limits, "
 		"log, program_directories, search_path, pipe_arguments, programs" },
 	{ "queues:\n- name: a\n  slot: 1\n", "f.yaml:3: queues[].slot: unknown key; expected one "
