@@ -198,6 +198,18 @@ static bool is_known(struct daemon *daemon, const struct mq_event *event, const 
 
 /* ---- a slot ---- */
 
+/* Its program has no free slot, or the machine no room. It may be over as well, and the job gone.
+ */
+static void tell_if_waiting(struct daemon *daemon, uint64_t token)
+{
+	struct job *job;
+	HASH_FIND(hh_token, daemon->jobs_by_token, &token, sizeof(token), job);
+	struct task *task =
+		job && job->phase == JOB_RUNNING ? engine_find(daemon->engine, job->id) : NULL;
+	if (task && !task_pid(task))
+		task_events_tell(job, EVENT_WAITING, CAUSE_NONE);
+}
+
 void intake_submit(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
@@ -215,15 +227,19 @@ void intake_submit(struct job *job)
 	if (queue->running >= daemon->config->queues[job->queue].slots || !cancels_allow(daemon)) {
 		job->phase = JOB_READY;
 		DL_APPEND2(queue->ready, job, prev_waiting, next_waiting);
+		task_events_tell(job, EVENT_WAITING, CAUSE_NONE);
 		return;
 	}
 	job->phase = JOB_RUNNING;
 	job->has_place = true;
 	queue->running++;
+	uint64_t token = job->token;
 	int r = engine_submit(daemon->engine, &job->request, &job->launch, job->attempt, job);
 	if (r < 0) {
 		log_error("request.not-accepted", LOG_S("task", job->id), LOG_ERRNO(r));
 		job_give_back(job);
+	} else {
+		tell_if_waiting(daemon, token);
 	}
 }
 
@@ -396,6 +412,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 		job_give_back(job);
 		return;
 	}
+	task_events_accept(job, &request, delivery);
 	if (r != REQUEST_OK || !usable) {
 		refuse_request(job, &request, r, delivery, err.text);
 		return;

@@ -740,6 +740,5 @@ int main(void)
 	};
 
 	must_getenv("AMQP_URL");
-
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events of tasks and runners, and what is made from them: they tell everything once and in order, and
+nothing depends on them."""
+
+import collections
+import json
+import signal
+import subprocess
+import time
+import uuid
+
+import pika
+import pytest
+
+from support.broker import PASSWORD
+from support.client import Client
+from support.runner import SOON, act, base_config, steps
+from support.waiting import wait_until
+
+HANG = steps(["progress", "started"], ["sleep", 200])
+
+
+class Listener:
+    """Takes what comes through the exchange, by a queue of its own."""
+
+    def __init__(self, client, pattern="#"):
+        self.client = client
+        self.queue = client.private_queue()
+        client.channel.exchange_declare(client.names.events, "topic", durable=True)
+        client.channel.queue_bind(self.queue, client.names.events, pattern)
+        self.all = []
+        self.keys = []
+
+    def pump(self):
+        while True:
+            method, properties, body = self.client.channel.basic_get(self.queue, auto_ack=True)
+            if not method:
+                return self.all
+            assert properties.content_type == "application/json"
+            self.all.append(json.loads(body))
+            self.keys.append(method.routing_key)
+
+    def of(self, id):
+        return [e for e in self.all if e.get("id") == id]
+
+    def kinds(self, id):
+        return [e["event"] for e in self.of(id)]
+
+    def wait(self, id, *kinds):
+        """Until these, in this order, and nothing else, are there."""
+        self.client.wait(lambda: self.pump() is not None and self.kinds(id) == list(kinds),
+                         lambda: "%s of %s; so far %r" % (kinds, id, self.of(id)))
+        return self.of(id)
+
+    def wait_last(self, id, kind):
+        self.client.wait(lambda: self.pump() is not None and self.kinds(id)[-1:] == [kind],
+                         lambda: "%s of %s; so far %r" % (kind, id, self.of(id)))
+        return self.of(id)[-1]
+
+
+@pytest.fixture
+def listener(client):
+    return Listener(client)
+
+
+# What is told of a task
+
+def test_success(runner, client, names, listener):
+    r = runner()
+    id = client.submit("act", steps(["output", "x"]), userId="adam", projectId="p")
+    assert client.final(id).status == "SUCCESS"
+    started, ended = listener.wait(id, "started", "succeeded")
+    common = {"id": id, "program": "act", "user": "adam", "project": "p", "queue": names.queue,
+              "runner": r.name, "instance": r.instance, "attempt": 1}
+    for e in (started, ended):
+        assert common.items() <= e.items()
+        assert abs(e["time"] / 1000 - time.time()) < 100
+        assert "cause" not in e and e["waited_ms"] == started["waited_ms"] >= 0
+    assert set(started) == {*common, "event", "time", "waited_ms"}
+    assert set(ended) == {*started, "wall_ms", "cpu_ms", "peak_memory", "exit_code"}
+    assert ended["time"] >= started["time"] and ended["exit_code"] == 0
+    assert ended["wall_ms"] == client.final(id).headers["x-tr-wall-ms"]
+    assert ended["peak_memory"] == client.final(id).headers["x-tr-peak-memory"]
+    assert {"task.started.act", "task.succeeded.act"} <= set(listener.keys)
+
+
+def test_all_ends(runner, client, listener):
+    """Each has one final event, with what its response says."""
+    runner(programs={"a.b": act(["exit", 0])}, limits={"output": "1KiB"})
+    cases = {
+        client.submit("act", steps(["exit", 3])): ("failed", "exited"),
+        client.submit("act", steps(["kill", 9])): ("failed", "killed"),
+        client.submit("act", steps(["sleep", 200]), timeoutSeconds=0.2): ("failed", "timed-out"),
+        client.submit("act", steps(["output", "x" * 3000])): ("failed", "output-too-large"),
+        client.submit("no-such-program"): ("failed", "not-found"),
+        client.submit("../act"): ("failed", "refused"),
+        client.submit("act", timeoutSeconds="soon"): ("failed", "protocol-error"),
+        client.submit("a.b"): ("succeeded", None),
+    }
+    for id, (kind, cause) in cases.items():
+        final = client.final(id)
+        event = listener.wait_last(id, kind)
+        assert event.get("cause") == cause == final.headers.get("x-tr-cause")
+        assert event.get("exit_code") == final.headers.get("x-tr-exit-code")
+        assert event.get("signal") == final.headers.get("x-tr-signal")
+        ran = [k for k in listener.kinds(id) if k != "waiting"]
+        if cause in ("not-found", "refused", "protocol-error"):
+            assert ran == [kind]
+        elif cause in ("timed-out", "output-too-large"):
+            assert ran == ["started", "ending", kind]
+            assert listener.of(id)[-2]["cause"] == cause
+        else:
+            assert ran == ["started", kind]
+    assert "task.succeeded.a_b" in listener.keys and "task.failed.___act" in listener.keys
+
+
+def test_cancelled(runner, client, listener):
+    runner()
+    id, early = client.submit("act", HANG), str(uuid.uuid4())
+    client.wait_progress(id)
+    for _ in range(3):
+        client.cancel(id)
+    assert client.final(id).status == "CANCELLED"
+    listener.wait(id, "started", "ending", "cancelled")
+    assert [e.get("cause") for e in listener.of(id)] == [None, "cancelled", "cancelled"]
+    client.cancel(early)
+    client.heard()
+    client.submit("act", steps(), id=early)
+    assert client.final(early).status == "CANCELLED"
+    listener.wait(early, "cancelled")
+    assert "waited_ms" not in listener.of(early)[0]
+
+
+def test_waiting(runner, client, listener):
+    """Only what is not started at once has waited."""
+    runner(programs={"one": act(["progress", "started"], ["sleep", 200], slots=1)})
+    first = client.submit("one")
+    client.wait_progress(first)
+    second = client.submit("one")
+    listener.wait(second, "waiting")
+    client.cancel(first)
+    client.wait_progress(second)
+    listener.wait(second, "waiting", "started")
+    client.cancel(second)
+    listener.wait(second, "waiting", "started", "ending", "cancelled")
+    listener.wait(first, "started", "ending", "cancelled")
+
+
+@pytest.mark.parametrize("how", ["header", "timestamp", "milliseconds", "nonsense", "none"])
+def test_waited(runner, client, listener, how):
+    """From when the requester says that he sent it, as far as that can be."""
+    runner()
+    sent = time.time() - 1000
+    properties = {
+        "header": {"headers": {"x-tr-sent": int(sent * 1000)}, "timestamp": 5},
+        "timestamp": {"timestamp": int(sent)},
+        "milliseconds": {"timestamp": int(sent * 1000)},
+        "nonsense": {"headers": {"x-tr-sent": 2 ** 62}, "timestamp": 2 ** 63 - 1},
+        "none": {},
+    }[how]
+    id = client.submit("act", steps(), properties=properties)
+    client.final(id)
+    waited = listener.wait(id, "started", "succeeded")[1]["waited_ms"]
+    assert (waited < 900_000) == (how in ("nonsense", "none"))
+    assert waited < 1_900_000
+
+
+def test_given_back(runner, client, listener):
+    first = runner(limits={"shutdown": "0"})
+    id = client.submit("act", HANG)
+    client.wait_progress(id)
+    client.may_repeat = True
+    first.stop(client)
+    listener.wait(id, "started", "ending", "returned")
+    assert listener.of(id)[1]["cause"] == "shutting-down"
+    second = runner()
+    client.wait(lambda: listener.pump() and listener.kinds(id)[-1] == "started", "started again")
+    client.cancel(id)
+    client.final(id)
+    listener.wait_last(id, "cancelled")
+    again = listener.of(id)[3:]
+    assert [e["event"] for e in again if e["event"] != "waiting"] == [
+        "started", "ending", "cancelled"]
+    assert {(e["runner"], e["attempt"]) for e in again} == {(second.name, 2)}
+
+
+def test_same_message_again(runner, client, listener):
+    """What is answered once more is not told once more."""
+    r = runner(broker=SOON)
+    id = client.submit("act", steps(["progress", "started"], ["sleep", 2]))
+    client.wait_progress(id)
+    client.may_repeat = True
+    r.notify.forget()
+    client.broker.close_all_but_pika()
+    assert client.final(id).status == "SUCCESS"
+    r.wait_log("broker.connected", "requests", count=2)
+    other = client.submit("act", steps())
+    client.final(other)
+    listener.wait_last(other, "succeeded")
+    assert listener.kinds(id).count("succeeded") == 1
+
+
+def test_runner(runner, client, names, listener):
+    r = runner()
+    instance, name = r.instance, r.name
+    id = client.submit("act", steps(["progress", "started"], ["sleep", 1]))
+    client.wait_progress(id)
+    r.signal(signal.SIGTERM)
+    r.wait_end()
+    client.wait(lambda: len([e for e in listener.pump() if "id" not in e]) == 3, "three events")
+    told = [(e["event"], key) for e, key in zip(listener.all, listener.keys) if "id" not in e]
+    key = name.replace(".", "_")
+    assert told == [("ready", "runner.ready." + key), ("draining", "runner.draining." + key),
+                    ("stopped", "runner.stopped." + key)]
+    for e in listener.all:
+        if "id" not in e:
+            assert set(e) == {"event", "runner", "instance", "time"}
+            assert (e["runner"], e["instance"]) == (name, instance)
+    # The draining is told before what ends in it, and that before the end.
+    assert [e["event"] for e in listener.all][-3:] == ["draining", "succeeded", "stopped"]
+
+
+def test_no_payload(runner, client, listener):
+    runner()
+    id = client.submit("act", steps(["output", "secret-output"], ["stderr", "secret-stderr"],
+                                    ["progress", "secret-progress"], note="secret-input"),
+                       additionalProperties="secret-properties")
+    client.final(id)
+    listener.wait(id, "started", "succeeded")
+    assert "secret" not in json.dumps(listener.all) and PASSWORD not in json.dumps(listener.all)
+
+
+# Nothing depends on them
+
+def user_with(broker, configure, write_to, read):
+    user = "user-" + uuid.uuid4().hex[:8]
+    broker.ctl("add_user", user, "secret-of-user")
+    broker.ctl("set_permissions", user, configure, write_to, read)
+    return {"username": user, "password": "secret-of-user"}
+
+
+def still_works(client, n=5):
+    for id in [client.submit("act", steps()) for _ in range(n)]:
+        assert client.final(id).status == "SUCCESS"
+
+
+def test_exchange_deleted_while_running(runner, client, names, listener):
+    r = runner()
+    client.final(client.submit("act", steps()))
+    client.channel.exchange_delete(names.events)
+    still_works(client)
+    assert "NOT_FOUND" in r.wait_log(" error events.off ", names.events)
+
+    def comes_again():
+        Listener.__init__(listener, client)
+        id = client.submit("act", steps())
+        client.final(id)
+        end = time.monotonic() + 2
+        while time.monotonic() < end and not listener.kinds(id):
+            client.pump()
+            listener.pump()
+        return listener.kinds(id)
+    wait_until(comes_again, "events through an exchange that was made again")
+    assert r.log.count("events.off") == 1
+
+
+@pytest.mark.parametrize("rights", [
+    ("^(?!events-).*", ".*", ".*"), (".*", "^(?!events-).*", ".*")], ids=["declare", "write"])
+def test_no_permission(runner, broker, client, names, rights):
+    r = runner(broker=user_with(broker, *rights))
+    still_works(client)
+    assert "refused" in r.wait_log(" error events.off ", names.events)
+    still_works(client)
+    assert r.log.count("events.off") == 1
+
+
+def test_exchange_of_somebody_else(runner, broker, client, names, listener):
+    """Without the right to declare it, it is used where it is there."""
+    r = runner(broker=user_with(broker, "^(?!events-).*", ".*", ".*"))
+    id = client.submit("act", steps())
+    client.final(id)
+    listener.wait(id, "started", "succeeded")
+    assert "events.off" not in r.log
+
+
+def test_exchange_of_another_type(runner, client, names):
+    client.channel.exchange_declare(names.events, "fanout", durable=True)
+    r = runner()
+    assert "inequivalent arg" in r.wait_log(" error events.off ", names.events)
+    still_works(client)
+
+
+def test_switched_off(runner, client, names):
+    r = runner(events={"exchange": ""})
+    still_works(client)
+    assert "events." not in r.log
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker):
+        client.connection.channel().exchange_declare(names.events, passive=True)
+
+
+def test_alarm(runner, own_broker, names, clients, start_runner, tmp_path):
+    """What happens in it is not told, and nothing waits for that."""
+    clients.append(Client(own_broker, names))
+    client = clients[-1]
+    listener = Listener(client)
+    r = start_runner(own_broker, client, base_config(own_broker, names, tmp_path / "run"))
+    id = client.submit("act", HANG)
+    client.wait_progress(id)
+    listener.wait(id, "started")
+    own_broker.alarm(True)
+    r.wait_log("broker.blocked")
+    own_broker.alarm(False)
+    r.wait_log("broker.unblocked")
+    client.cancel(id)
+    assert client.final(id).status == "CANCELLED"
+    listener.wait_last(id, "cancelled")
