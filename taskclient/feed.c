@@ -55,21 +55,22 @@ static void close_feed(struct taskclient_feed **feed)
 	taskclient_feed_close(*feed);
 }
 
-static int new_feed(
+int taskclient_feed_open(
 	const struct mq_options *connection, struct taskclient_feed **ret, struct error *err)
 {
-	struct taskclient_feed *feed = calloc(1, sizeof(*feed));
+	cleanup_with(close_feed) struct taskclient_feed *feed = calloc(1, sizeof(*feed));
 	int r;
 
 	if (!feed)
 		return error_set(err, -ENOMEM, "out of memory");
 	feed->read_offset = feed->end_offset = -1;
-	*ret = feed;
 	r = mq_connect(connection, &feed->mq, err);
 	if (r == 0)
 		r = mq_channel_open(feed->mq, CHANNEL_EVENTS, err);
-	feed->heard_us = clock_now_us();
-	return r;
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(feed);
+	return 0;
 }
 
 static int lost(struct error *err, int r)
@@ -94,16 +95,13 @@ static int read_stream(struct taskclient_feed *feed, const char *stream, struct 
 	return r < 0 ? lost(err, r) : 0;
 }
 
-int taskclient_history_open(const struct mq_options *connection, const char *stream,
-	int64_t since_ms, struct taskclient_feed **ret, struct error *err)
+int taskclient_feed_history(
+	struct taskclient_feed *feed, const char *stream, int64_t since_ms, struct error *err)
 {
-	cleanup_with(close_feed) struct taskclient_feed *feed = NULL;
 	const char *name = stream ? stream : TASKCLIENT_HISTORY;
 	uint32_t ready, consumers;
-	int r = new_feed(connection, &feed, err);
+	int r = mq_channel_open(feed->mq, CHANNEL_END, err);
 
-	if (r == 0)
-		r = mq_channel_open(feed->mq, CHANNEL_END, err);
 	if (r == 0)
 		r = mq_inspect_queue(feed->mq, CHANNEL_END, name, &ready, &consumers, err);
 	if (r == 0)
@@ -114,32 +112,24 @@ int taskclient_history_open(const struct mq_options *connection, const char *str
 		return r;
 	feed->is_history = true;
 	feed->since_ms = since_ms;
-	r = read_stream(feed, name, err);
-	if (r == 0)
-		*ret = steal_ptr(feed);
-	return r;
+	feed->heard_us = clock_now_us();
+	return read_stream(feed, name, err);
 }
 
-int taskclient_live_open(const struct mq_options *connection, const char *exchange,
-	const char *pattern, struct taskclient_feed **ret, struct error *err)
+int taskclient_feed_live(
+	struct taskclient_feed *feed, const char *exchange, const char *pattern, struct error *err)
 {
-	cleanup_with(close_feed) struct taskclient_feed *feed = NULL;
 	const struct mq_queue queue = { .name = "", .exclusive = true, .auto_delete = true };
 	char name[256];
-	int r = new_feed(connection, &feed, err);
+	int r = mq_declare_queue(feed->mq, CHANNEL_EVENTS, &queue, name, NULL, err);
 
-	if (r == 0)
-		r = mq_declare_queue(feed->mq, CHANNEL_EVENTS, &queue, name, NULL, err);
 	if (r == 0)
 		r = mq_bind(feed->mq, CHANNEL_EVENTS, name, exchange ? exchange : TASKCLIENT_EVENTS,
 			pattern ? pattern : "#", err);
 	if (r < 0)
 		return r;
 	r = mq_consume(feed->mq, CHANNEL_EVENTS, name, TAG, true, true);
-	if (r < 0)
-		return lost(err, r);
-	*ret = steal_ptr(feed);
-	return 0;
+	return r < 0 ? lost(err, r) : 0;
 }
 
 struct taskclient_feed *taskclient_feed_close(struct taskclient_feed *feed)

@@ -7,8 +7,8 @@
  * queue that live ones need.
  *
  * Life:
- *  1. taskclient_history_open or taskclient_live_open connects: a connection of its own. These two
- *     may wait for the server.
+ *  1. taskclient_feed_open connects: a connection of its own; then one of taskclient_feed_history
+ *     and taskclient_feed_live, once. These may wait for the server.
  *  2. The caller polls taskclient_feed_fd for reading, for at most taskclient_feed_wait_ms, and
  *     calls taskclient_feed_next until it gives 0.
  *  3. taskclient_feed_close, also after a negative result.
@@ -24,15 +24,17 @@
 
 struct taskclient_feed; /* opaque */
 
+/* Connects. @connection is borrowed for the call. 0 or a negative errno. */
+int taskclient_feed_open(
+	const struct mq_options *connection, struct taskclient_feed **ret, struct error *err);
 /* What runners told since @since_ms (by their clocks; in ms since 1970; 0: all that is kept).
- * @connection is borrowed for the call, @stream NULL: the default. 0, -ENOENT (no such stream),
- * -EACCES, or another negative errno. */
-int taskclient_history_open(const struct mq_options *connection, const char *stream,
-	int64_t since_ms, struct taskclient_feed **ret, struct error *err);
+ * @stream NULL: the default. 0, -ENOENT (no such stream), -EACCES, or another negative errno. */
+int taskclient_feed_history(
+	struct taskclient_feed *feed, const char *stream, int64_t since_ms, struct error *err);
 /* What they tell from now on, of keys that fit @pattern ("task.failed.*"; NULL: all). @exchange
  * NULL: the default. Likewise. */
-int taskclient_live_open(const struct mq_options *connection, const char *exchange,
-	const char *pattern, struct taskclient_feed **ret, struct error *err);
+int taskclient_feed_live(
+	struct taskclient_feed *feed, const char *exchange, const char *pattern, struct error *err);
 struct taskclient_feed *taskclient_feed_close(struct taskclient_feed *feed); /* gives NULL */
 
 int taskclient_feed_fd(const struct taskclient_feed *feed);
