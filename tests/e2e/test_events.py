@@ -2,10 +2,8 @@
 """Events of tasks and runners, and what is made from them: they tell everything once and in order, and
 nothing depends on them."""
 
-import collections
 import json
 import signal
-import subprocess
 import time
 import uuid
 
@@ -170,7 +168,7 @@ def test_waited(runner, client, listener, how):
 
 
 def test_given_back(runner, client, listener):
-    first = runner(limits={"shutdown": "0"})
+    first = runner(limits={"shutdown": "0"}, broker=SOON)
     id = client.submit("act", HANG)
     client.wait_progress(id)
     client.may_repeat = True
@@ -179,7 +177,7 @@ def test_given_back(runner, client, listener):
     told = listener.wait(id, "started", "ending", "returned")
     assert told[1]["cause"] == "shutting-down"
     before = len(listener.of(id))
-    second = runner()
+    second = runner(broker=SOON)
     client.wait(lambda: listener.pump() and listener.kinds(id)[-1] == "started", "started again")
     client.cancel(id)
     client.final(id)
@@ -310,13 +308,125 @@ def test_alarm(runner, own_broker, names, clients, start_runner, tmp_path):
     client = clients[-1]
     listener = Listener(client)
     r = start_runner(own_broker, client, base_config(own_broker, names, tmp_path / "run"))
-    id = client.submit("act", HANG)
+    go = tmp_path / "go"
+    id = client.submit("act", steps(["progress", "started"], ["wait_for", str(go)]))
     client.wait_progress(id)
     listener.wait(id, "started")
     own_broker.alarm(True)
+    go.touch()
+    r.wait_log("task.finished")
     r.wait_log("broker.blocked")
+    assert listener.kinds(id)[-1] == "started"
     own_broker.alarm(False)
     r.wait_log("broker.unblocked")
-    client.cancel(id)
-    assert client.final(id).status == "CANCELLED"
-    listener.wait_last(id, "cancelled")
+    assert client.final(id).status == "SUCCESS"
+    listener.wait_last(id, "succeeded")
+
+
+# What is kept
+
+def kept(broker, names):
+    """All that stands in the stream."""
+    connection = broker.connect()
+    try:
+        channel = connection.channel()
+        channel.basic_qos(prefetch_count=1000)
+        found = []
+        for method, _, body in channel.consume(
+                names.history, arguments={"x-stream-offset": "first"}, inactivity_timeout=0.5):
+            if method is None:
+                return found
+            channel.basic_ack(method.delivery_tag)
+            found.append(json.loads(body))
+    finally:
+        connection.close()
+
+
+def wait_kept(broker, names, *pairs):
+    """Until events with these kinds and ids are kept, in this order."""
+    def found():
+        return [(e["event"], e.get("id")) for e in kept(broker, names)
+                if (e["event"], e.get("id")) in pairs]
+    wait_until(lambda: found() == list(pairs), lambda: "%s; so far %s" % (pairs, found()))
+
+
+def test_history(runner, broker, client, names):
+    """It is there when all runners are gone."""
+    r = runner(events={"history": names.history})
+    id = client.submit("act", steps())
+    client.final(id)
+    r.stop(client)
+    wait_kept(broker, names, ("ready", None), ("started", id), ("succeeded", id),
+              ("draining", None), ("stopped", None))
+    # As docs/protocol.md has it.
+    client.channel.queue_declare(names.history, durable=True, arguments={
+        "x-queue-type": "stream", "x-max-age": "7D", "x-max-length-bytes": 2 ** 30,
+        "x-stream-max-segment-size-bytes": 64 * 2 ** 20})
+
+
+def test_history_outlives_the_broker(own_broker, names, clients, start_runner, tmp_path):
+    clients.append(Client(own_broker, names))
+    client = clients[-1]
+    config = base_config(own_broker, names, tmp_path / "run")
+    config["events"]["history"] = names.history
+    r = start_runner(own_broker, client, config)
+    before, after = client.submit("act", steps()), str(uuid.uuid4())
+    client.final(before)
+    wait_kept(own_broker, names, ("started", before), ("succeeded", before))
+    own_broker.down()
+    own_broker.start()
+    client.reconnect()
+    r.wait_log("broker.connected", "requests", count=2)
+    client.submit("act", steps(), id=after)
+    assert client.final(after).status == "SUCCESS"
+    wait_kept(own_broker, names, ("started", before), ("succeeded", before), ("started", after),
+              ("succeeded", after))
+    assert "events.off" not in r.log and "history.off" not in r.log
+
+
+def test_no_permission_to_keep(runner, broker, client, names, listener):
+    """Events are published all the same."""
+    r = runner(broker=user_with(broker, "^(?!history-).*", ".*", ".*"),
+               events={"history": names.history})
+    assert "refused" in r.wait_log(" error history.off ", names.history)
+    id = client.submit("act", steps())
+    client.final(id)
+    listener.wait(id, "started", "succeeded")
+    assert r.log.count("history.off") == 1 and "events.off" not in r.log
+
+
+@pytest.mark.parametrize("arguments", [
+    {}, {"x-queue-type": "stream"}, {"x-queue-type": "stream", "x-max-age": "1h"}],
+    ids=["classic", "without limits", "other limits"])
+def test_another_queue_of_that_name(runner, broker, client, names, listener, arguments):
+    """A stream with other limits will do; into anything else nothing is put."""
+    client.channel.queue_declare(names.history, durable=True, arguments=arguments)
+    r = runner(events={"history": names.history})
+    assert "inequivalent arg" in r.wait_log(" error history.off ", names.history)
+    id = client.submit("act", steps())
+    client.final(id)
+    listener.wait(id, "started", "succeeded")
+    if arguments:
+        wait_kept(broker, names, ("started", id), ("succeeded", id))
+    else:
+        assert client.count(names.history) == 0
+    assert r.log.count("history.off") == 1
+
+
+def test_limits_of_history(runner, broker, client, names):
+    runner(events={"history": names.history, "max_age": "90m", "max_bytes": "4MiB"})
+    id = client.submit("act", steps())
+    client.final(id)
+    wait_kept(broker, names, ("started", id), ("succeeded", id))
+    client.channel.queue_declare(names.history, durable=True, arguments={
+        "x-queue-type": "stream", "x-max-age": "5400s", "x-max-length-bytes": 4 * 2 ** 20,
+        "x-stream-max-segment-size-bytes": 2 ** 20})
+
+
+def test_terarium_has_none(terarium, names):
+    setting = terarium()
+    id = setting.client.submit(setting.act if hasattr(setting, "act") else "true")
+    setting.client.final(id)
+    assert "events." not in setting.runner.log
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker):
+        setting.client.connection.channel().exchange_declare("task-events", passive=True)
