@@ -399,6 +399,17 @@ static int declare_history(struct mq_connection *c, const struct config *config,
 	return r;
 }
 
+/* The server tells one argument that differs. Without limits of ours, it can be one of those that
+ * only a stream has; or else nothing differs. */
+static bool is_stream(struct mq_connection *c, const char *name)
+{
+	const struct mq_queue queue = { .name = name, .durable = true, .type = "stream" };
+	struct error err = { 0 };
+	int r = mq_declare_queue(c, HISTORY_CHANNEL, &queue, NULL, NULL, &err);
+	return r == 0 || strstr(err.text, "'x-max-age'") ||
+	       strstr(err.text, "'x-stream-max-segment-size-bytes'");
+}
+
 static int bind_history(struct mq_connection *c, const struct config *config, struct error *err)
 {
 	const char *exchange = config->events.exchange, *queue = config->events.history;
@@ -431,7 +442,7 @@ static int prepare_history(struct mq_connection *c, struct topology *topology, s
 	if (r == 0)
 		r = declare_history(c, config, err);
 	/* A stream with other limits will do. */
-	bool has_others = r == -EEXIST && !strstr(err->text, "x-queue-type");
+	bool has_others = r == -EEXIST && is_stream(c, config->events.history);
 	if (has_others)
 		history_off(topology, err->text, "it is used as it is");
 	if (r == 0 || has_others)
