@@ -20,8 +20,8 @@ static void check_control(struct slice body)
 			(id_is_valid(slice_of(control.id)) && text_is_utf8(slice_of(control.id))));
 		promise(control_encode(&control, &out) == 0);
 		promise(control_decode(buf_slice(&out), NULL, &back, NULL) == 0);
-		promise(back.op == control.op &&
-			slice_equal(slice_of(back.id), control.id ? control.id : ""));
+		promise(back.op == control.op && !back.id == !control.id);
+		promise(!control.id || slice_equal(slice_of(back.id), control.id));
 		promise(!control.signal == !back.signal && !control.slots == !back.slots);
 	}
 	control_deinit(&control);

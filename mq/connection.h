@@ -108,6 +108,12 @@ int mq_consume(struct mq_connection *c, uint16_t channel, const char *queue, con
  * which remove nothing. */
 int mq_consume_stream(
 	struct mq_connection *c, uint16_t channel, const char *stream, const char *tag);
+/* The same from another place: MQ_STREAM_LAST (the last messages that it holds), or from what came
+ * at the time @since, in seconds since 1970, and mostly some before it. */
+#define MQ_STREAM_FIRST 0
+#define MQ_STREAM_LAST  (-1)
+int mq_consume_stream_from(struct mq_connection *c, uint16_t channel, const char *stream,
+	const char *tag, int64_t since);
 int mq_cancel(struct mq_connection *c, uint16_t channel, const char *tag);
 /* One message, if there is one: answered by MQ_DELIVERY (tag "") or MQ_GET_EMPTY, in the order
  * asked. */

@@ -72,6 +72,10 @@ void mq_properties_to_amqp(
 		ret->_flags |= AMQP_BASIC_PRIORITY_FLAG;
 		ret->priority = (uint8_t)(p->priority > 255 ? 255 : p->priority);
 	}
+	if (p->timestamp > 0) {
+		ret->_flags |= AMQP_BASIC_TIMESTAMP_FLAG;
+		ret->timestamp = p->timestamp;
+	}
 	if (p->n_headers == 0)
 		return;
 	for (unsigned i = 0; i < p->n_headers; i++) {
@@ -187,6 +191,8 @@ int mq_properties_from_amqp(const amqp_basic_properties_t *from, struct mq_prope
 		ret->persistent = from->delivery_mode == AMQP_DELIVERY_PERSISTENT;
 	if (from->_flags & AMQP_BASIC_PRIORITY_FLAG)
 		ret->priority = from->priority;
+	if (from->_flags & AMQP_BASIC_TIMESTAMP_FLAG)
+		ret->timestamp = from->timestamp;
 	if (from->_flags & AMQP_BASIC_HEADERS_FLAG)
 		return take_headers(&from->headers, ret);
 	return 0;

@@ -314,6 +314,7 @@ static int copy_properties(const struct mq_properties *from, struct mq_propertie
 
 	to->persistent = from->persistent;
 	to->priority = from->priority;
+	to->timestamp = from->timestamp;
 	for (unsigned i = 0; r == 0 && i < from->n_headers; i++) {
 		const struct mq_header *h = &from->headers[i];
 

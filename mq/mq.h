@@ -65,7 +65,8 @@ struct mq_properties {
 	char *type;
 	char *app_id;
 	bool persistent;
-	int priority;                             /* -1: none */
+	int priority;       /* -1: none */
+	uint64_t timestamp; /* as whoever sent it says, in seconds since 1970; 0: none */
 	struct mq_header headers[MQ_HEADERS_MAX]; /* text and whole numbers; others are not kept */
 	unsigned n_headers;
 };

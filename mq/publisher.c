@@ -295,7 +295,7 @@ static int give_id(struct mq_publisher *p, struct mq_message *message)
 {
 	char id[48];
 
-	if (message->properties.message_id)
+	if (message->properties.message_id || p->options.loose)
 		return 0;
 	snprintf(id, sizeof(id), "%s-%" PRIu64, p->id_prefix, ++p->id_counter);
 	return mq_properties_set(&message->properties.message_id, id);
@@ -363,6 +363,14 @@ void mq_publisher_reconnect_consumer(struct mq_publisher *p)
 	signal_fd(p->wake_fd);
 }
 
+void mq_publisher_finish(struct mq_publisher *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->finishing = true;
+	pthread_mutex_unlock(&p->lock);
+	signal_fd(p->wake_fd);
+}
+
 static struct timespec deadline_in(unsigned ms)
 {
 	struct timespec at;
@@ -384,7 +392,8 @@ struct mq_publisher *mq_publisher_stop(struct mq_publisher *p, unsigned wait_ms)
 	if (!p)
 		return NULL;
 	pthread_mutex_lock(&p->lock);
-	while (p->n_pending > 0 && pthread_cond_timedwait(&p->changed, &p->lock, &at) != ETIMEDOUT)
+	while (p->n_pending > 0 && !p->finished &&
+		pthread_cond_timedwait(&p->changed, &p->lock, &at) != ETIMEDOUT)
 		;
 	p->stopping = true;
 	signal_fd(p->wake_fd);

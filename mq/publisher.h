@@ -46,6 +46,14 @@ struct mq_publisher_options {
 	 * crash points of test builds. May be NULL. */
 	void (*on_sent)(uint64_t token);
 	void *userdata;
+	/* For messages that may be lost: no confirms, what was written is done (MQ_CONFIRMED), and
+	 * nothing is sent twice. If the server refuses one (no such exchange, no permission), DOWN
+	 * is told, and after a wait all begins anew with a connection and `prepare`. Nothing is
+	 * held back, or told mandatory. */
+	bool loose;
+	/* Messages may gather for so long before the thread is at work: waking it for each costs
+	 * more than sending it. */
+	unsigned linger_ms;
 };
 
 enum mq_publisher_event_kind {
@@ -100,6 +108,9 @@ bool mq_publisher_is_full(struct mq_publisher *p);
 size_t mq_publisher_pending(struct mq_publisher *p);
 /* Asks for a new consumer connection after the old one died or was closed. */
 void mq_publisher_reconnect_consumer(struct mq_publisher *p);
+/* Nothing more will be given: the thread sends what is there, if it can without waiting for the
+ * server, and begins to end. mq_publisher_stop has to follow. Only for loose ones. */
+void mq_publisher_finish(struct mq_publisher *p);
 /* Waits up to @wait_ms for pending messages, ends the thread, frees; gives NULL. What the thread
  * waits for is cut short, but for a name server's answer and a TLS handshake. */
 struct mq_publisher *mq_publisher_stop(struct mq_publisher *p, unsigned wait_ms);

@@ -50,6 +50,7 @@ struct mq_publisher {
 	size_t n_pending, bytes_pending;
 	bool told_full;
 	bool wants_consumer;
+	bool finishing; /* no more will come */
 	bool stopping;
 	bool finished;
 };

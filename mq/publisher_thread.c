@@ -133,7 +133,7 @@ static int open_publishing(struct worker *w, struct error *err)
 		r = o->prepare(w->c, o->userdata, err);
 	if (r == 0)
 		r = mq_channel_open(w->c, PUBLISHER_CHANNEL, err);
-	if (r == 0)
+	if (r == 0 && !o->loose)
 		r = mq_confirm(w->c, PUBLISHER_CHANNEL, err);
 	return r;
 }
@@ -235,7 +235,7 @@ static bool take_orders(struct worker *w)
 {
 	struct mq_publisher *p = w->p;
 	struct publisher_list inbox;
-	bool go_on, wants_consumer;
+	bool go_on, wants_consumer, finishing;
 
 	pthread_mutex_lock(&p->lock);
 	inbox = p->inbox;
@@ -243,8 +243,11 @@ static bool take_orders(struct worker *w)
 	wants_consumer = p->wants_consumer;
 	p->wants_consumer = false;
 	go_on = !p->stopping;
+	finishing = p->finishing;
 	pthread_mutex_unlock(&p->lock);
 	worker_split_urgent(&inbox, &w->urgent, &w->unsent);
+	if (finishing && !worker_can_publish(w))
+		go_on = false;
 	if (wants_consumer)
 		want_consumer(w);
 	return go_on;
@@ -288,6 +291,8 @@ static void wait(struct worker *w)
 	uint64_t count;
 
 	(void)poll(fds, 2, milliseconds_until(next_deadline(w)));
+	if (fds[0].revents && w->p->options.linger_ms > 0)
+		(void)poll(NULL, 0, (int)w->p->options.linger_ms);
 	if (fds[0].revents)
 		(void)!read(w->p->wake_fd, &count, sizeof(count));
 }

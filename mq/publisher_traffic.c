@@ -37,6 +37,24 @@ static void refuse_last(struct worker *w)
 	publisher_complete(w->p, item, MQ_UNROUTABLE, err.text);
 }
 
+static void publish_loose(struct worker *w, struct publisher_item *item)
+{
+	struct publisher_list again = { 0 };
+	struct error err = { 0 };
+	int r = mq_publish(w->c, PUBLISHER_CHANNEL, &item->event.message);
+
+	if (r == 0) {
+		publisher_complete(w->p, item, MQ_CONFIRMED, NULL);
+	} else if (r == -EINVAL) {
+		publisher_complete(w->p, item, MQ_UNROUTABLE, "AMQP cannot carry it");
+	} else {
+		publisher_list_append(&again, item);
+		publisher_list_prepend(&w->unsent, &again);
+		mq_explain(w->c, r, &err);
+		worker_lost(w, &err);
+	}
+}
+
 static void publish(struct worker *w, struct publisher_item *item)
 {
 	struct error err = { 0 };
@@ -75,8 +93,11 @@ bool worker_can_publish(const struct worker *w)
 
 void worker_publish_some(struct worker *w)
 {
+	void (*send)(struct worker *, struct publisher_item *) =
+		w->p->options.loose ? publish_loose : publish;
+
 	for (unsigned n = 0; n < BATCH && worker_can_publish(w); n++)
-		publish(w, publisher_list_take(w->urgent.first ? &w->urgent : &w->unsent));
+		send(w, publisher_list_take(w->urgent.first ? &w->urgent : &w->unsent));
 }
 
 /* ---- what the server says ---- */
@@ -200,6 +221,18 @@ static bool hold_named_exchange(struct worker *w, uint16_t code, const char *tex
 	return false;
 }
 
+/* Before the server has said so much has been sent to it in vain: nobody can tell how much. */
+static void on_refused(struct worker *w, const struct mq_event *event)
+{
+	struct error err;
+	int code = event->code == AMQP_ACCESS_REFUSED ? -EACCES
+		   : event->code == AMQP_NOT_FOUND    ? -ENOENT
+						      : -EPROTO;
+
+	error_set(&err, code, "%s", event->text);
+	worker_lost(w, &err);
+}
+
 static void on_channel_closed(struct worker *w, const struct mq_event *event)
 {
 	struct error err = { 0 };
@@ -250,7 +283,10 @@ void worker_handle(struct worker *w, const struct mq_event *event)
 		on_returned(w, event);
 		break;
 	case MQ_CHANNEL_CLOSED:
-		on_channel_closed(w, event);
+		if (w->p->options.loose)
+			on_refused(w, event);
+		else
+			on_channel_closed(w, event);
 		break;
 	case MQ_BLOCKED:
 		set_blocked(w, true, event->text);

@@ -54,15 +54,25 @@ int mq_consume(struct mq_connection *c, uint16_t channel, const char *queue, con
 	return consume(c, channel, queue, tag, no_ack, exclusive, amqp_empty_table);
 }
 
+int mq_consume_stream_from(struct mq_connection *c, uint16_t channel, const char *stream,
+	const char *tag, int64_t since)
+{
+	const char *word = since == MQ_STREAM_LAST ? "last" : "first";
+	amqp_table_entry_t offset = { .key = amqp_cstring_bytes("x-stream-offset"),
+		.value = { .kind = AMQP_FIELD_KIND_UTF8,
+			.value = { .bytes = amqp_cstring_bytes(word) } } };
+	amqp_table_t arguments = { .num_entries = 1, .entries = &offset };
+
+	if (since > 0)
+		offset.value = (amqp_field_value_t){ .kind = AMQP_FIELD_KIND_TIMESTAMP,
+			.value = { .u64 = (uint64_t)since } };
+	return consume(c, channel, stream, tag, false, false, arguments);
+}
+
 int mq_consume_stream(
 	struct mq_connection *c, uint16_t channel, const char *stream, const char *tag)
 {
-	amqp_table_entry_t offset = { .key = amqp_cstring_bytes("x-stream-offset"),
-		.value = { .kind = AMQP_FIELD_KIND_UTF8,
-			.value = { .bytes = amqp_cstring_bytes("first") } } };
-	amqp_table_t arguments = { .num_entries = 1, .entries = &offset };
-
-	return consume(c, channel, stream, tag, false, false, arguments);
+	return mq_consume_stream_from(c, channel, stream, tag, MQ_STREAM_FIRST);
 }
 
 int mq_cancel(struct mq_connection *c, uint16_t channel, const char *tag)

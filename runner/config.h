@@ -107,6 +107,12 @@ struct config {
 	struct exchange_config responses;
 	struct exchange_config control; /* fanout; name "": no control exchange */
 	char *cancels;                  /* stream that keeps cancels; "": none */
+	struct {
+		char *exchange; /* topic; "": no events */
+		char *history;  /* stream that keeps them; "": none */
+		uint64_t max_age_us;
+		size_t max_bytes;
+	} events;
 	struct exchange_config
 		cancellation;      /* direct; terarium: a queue per task id; name "": none */
 	bool cancellation_durable; /* of the queue for each task */

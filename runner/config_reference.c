@@ -117,7 +117,7 @@ static void print_facts(FILE *out, const struct setting *s, unsigned level)
 		setting_describe(s, description, sizeof(description)),
 		s->flags & SETTING_REQUIRED ? "" : "Default: ", setting_default(s));
 	if (s->terarium)
-		fprintf(out, "; with compat: terarium %s", s->terarium);
+		fprintf(out, "; with compat: terarium %s", *s->terarium ? s->terarium : "empty");
 	fprintf(out, ".\n");
 	if (!(s->flags & SETTING_FILE_ONLY))
 		fprintf(out, "#%*s# Environment: %s\n", (int)level * 2, "",

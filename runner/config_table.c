@@ -35,7 +35,7 @@ static_assert(sizeof(enum pipe_arguments) == sizeof(unsigned), "size of an enum"
 
 static const struct setting config_rows[] = {
 	{ "compat", SETTING_BOOL, .offset = IN(terarium), .words = compat_words, .fallback = "none",
-		.meaning = "terarium: take the place of a Terarium task runner; changes three "
+		.meaning = "terarium: take the place of a Terarium task runner; changes four "
 			   "defaults" },
 	{ "name", SETTING_TEXT, .offset = IN(name), .min = 1, .max = 128,
 		.shown = "the host's name",
@@ -96,6 +96,18 @@ static const struct setting config_rows[] = {
 		.fallback = "taskrunner.cancels",
 		.meaning = "stream queue that keeps cancels for runners that start later; empty: "
 			   "they are kept in memory alone" },
+	{ "events.exchange", SETTING_TEXT, SETTING_MAY_BE_EMPTY, IN(events.exchange),
+		.max = NAME_MAX_BYTES, .fallback = "task-events", .terarium = "",
+		.meaning = "topic exchange for events of tasks and runners; empty: none" },
+	{ "events.history", SETTING_TEXT, SETTING_MAY_BE_EMPTY, IN(events.history),
+		.max = NAME_MAX_BYTES, .fallback = "taskrunner.history",
+		.meaning = "stream queue that keeps events, for taskctl history; empty: they are "
+			   "not kept" },
+	{ "events.max_age", SETTING_DURATION, .offset = IN(events.max_age_us), .max = 10 * YEAR,
+		.fallback = "7d", .meaning = "age at which events go from it; 0: no limit" },
+	{ "events.max_bytes", SETTING_SIZE, .offset = IN(events.max_bytes), .max = 1024 * GIB,
+		.fallback = "1GiB",
+		.meaning = "size from which on the oldest events go from it; 0: no limit" },
 	{ "cancellation.exchange", SETTING_TEXT, SETTING_MAY_BE_EMPTY, IN(cancellation.name),
 		.max = NAME_MAX_BYTES, .fallback = "",
 		.meaning = "direct exchange for Terarium's way to cancel, a queue for each task; "

@@ -61,6 +61,7 @@ static void tell_state(struct daemon *daemon)
 		notify("READY=1\nSTATUS=Taking requests");
 		log_notice("runner.ready", LOG_S("name", daemon->config->name),
 			LOG_S("instance", daemon->instance.id));
+		task_events_of_runner(daemon, EVENT_READY);
 	} else if (daemon->was_ready && !daemon->stopping) {
 		notify(!ready              ? "STATUS=Not connected to the broker"
 			: daemon->draining ? "STATUS=Draining"
@@ -478,6 +479,7 @@ void daemon_drain(struct daemon *daemon, bool drain)
 	daemon->draining = drain;
 	log_notice(drain ? "runner.draining" : "runner.undrained",
 		LOG_I("tasks", (int64_t)engine_count(daemon->engine)));
+	task_events_of_runner(daemon, drain ? EVENT_DRAINING : EVENT_READY);
 	if (drain)
 		take_no_more(daemon);
 	tell_state(daemon);
@@ -498,6 +500,7 @@ static void on_stop(void *userdata, int signal, unsigned nth)
 	} else {
 		daemon->stopping = true;
 		notify("STOPPING=1\nSTATUS=Finishing running tasks");
+		task_events_of_runner(daemon, EVENT_DRAINING);
 		take_no_more(daemon);
 		set_timer(daemon->deadline_source, daemon->config->limits.shutdown_us);
 	}
@@ -607,6 +610,7 @@ static int start(struct daemon *daemon, struct error *err)
 		return error_set(err, r, "the event loop cannot be set up: %s", strerror(-r));
 	set_timer(daemon->tick_source, tick_interval(daemon));
 	tell_guardian(daemon);
+	task_events_start(daemon);
 	return start_publisher(daemon, err);
 }
 
@@ -625,10 +629,14 @@ static void stop(struct daemon *daemon)
 	daemon->consumer_source = sd_event_source_unref(daemon->consumer_source);
 	cancels_flush(daemon);
 	lease_end(daemon);
+	if (daemon->was_ready)
+		task_events_of_runner(daemon, EVENT_STOPPED);
+	task_events_finish(daemon);
 	if (daemon->engine && engine_count(daemon->engine) == 0)
 		free_jobs(daemon);
 	daemon->consumer = mq_close(daemon->consumer);
 	daemon->publisher = mq_publisher_stop(daemon->publisher, FLUSH_MS);
+	task_events_stop(daemon);
 	if (daemon->engine && engine_count(daemon->engine) == 0)
 		engine_free(daemon->engine);
 	signals_forget(&daemon->signals);

@@ -6,8 +6,8 @@
  * becomes a task), job.c (its life), slots.c (how many are taken), lease.c (long ones are parked),
  * suspects.c (what another may be running), replies.c (what happens becomes responses), control*.c
  * (what is said about tasks and to us), cancellation.c (the ancestor's cancels), cancels.c (those
- * that are kept). Nobody else includes this. Everything here belongs to
- * the main thread.
+ * that are kept), task_events.c (what happens, for others). Nobody else includes this. Everything
+ * here belongs to the main thread.
  */
 
 #include <uthash.h>
@@ -22,6 +22,7 @@
 #include "runner/journal.h"
 #include "runner/memory.h"
 #include "runner/signals.h"
+#include "runner/task_events.h"
 #include "runner/topology.h"
 #include "wire/control.h"
 
@@ -140,6 +141,7 @@ struct job {
 	UT_hash_handle hh_cancellation;
 
 	struct line lines[2];
+	struct job_events events;
 };
 
 struct daemon {
@@ -180,6 +182,7 @@ struct daemon {
 	struct memory surplus;   /* copies of ours, under way, of requests that somebody else has */
 	struct cancels cancels;  /* what the stream of them says */
 	struct memory signalled; /* ids, and prints of the questions that asked for it */
+	struct task_events events;
 	struct memory acknowledged; /* of those, what the broker was told on this connection */
 
 	struct job *asked; /* terarium: in the order in which their queues were asked */

@@ -36,6 +36,8 @@ struct engine_front {
 	void (*on_final)(void *userdata, struct task *task, const struct outcome *outcome,
 		struct slice output);
 	void *userdata;
+	/* It is told to end, for whatever reason; may come again. May be NULL. */
+	void (*on_ending)(void *userdata, struct task *task, enum cause cause);
 };
 
 struct engine_options {

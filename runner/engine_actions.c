@@ -404,6 +404,13 @@ static void end_pause(struct task *task)
 
 /* ---- ending ---- */
 
+static void tell_ending(struct task *task)
+{
+	const struct engine_front *front = &task->engine->front;
+	if (front->on_ending)
+		front->on_ending(front->userdata, task, task->cause);
+}
+
 static int do_terminate(struct task *task)
 {
 	const struct engine *engine = task->engine;
@@ -412,6 +419,7 @@ static int do_terminate(struct task *task)
 	task_set_timer(task, task->grace_until_us);
 	if (task->cause == CAUSE_CANCELLED)
 		engine->front.on_cancelling(engine->front.userdata, task);
+	tell_ending(task);
 	task_pause_relay(task, engine->relay_paused);
 	tree_signal_group(task->pid, SIGTERM);
 	/* A stopped process would not see it. */
@@ -424,6 +432,7 @@ static int do_kill(struct task *task)
 {
 	start_clocks(task);
 	tree_signal_group(task->pid, SIGKILL);
+	tell_ending(task);
 	return NO_EVENT;
 }
 

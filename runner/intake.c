@@ -211,6 +211,7 @@ static void hold(struct job *job)
 {
 	job->phase = JOB_HELD;
 	log_info("task.held", LOG_S("task", job->id));
+	task_events_tell(job, EVENT_HELD, CAUSE_NONE);
 	/* The slot that brought it is for others. */
 	lease_renew_now(job);
 	daemon_balance_soon(job->daemon);
@@ -235,9 +236,22 @@ void intake_play(struct job *job)
 	if (job->phase != JOB_HELD)
 		return;
 	log_info("task.played", LOG_S("task", job->id));
+	task_events_tell(job, EVENT_PLAYED, CAUSE_NONE);
 	lease_renew_now(job);
 	make_ready(job);
 	daemon_balance_soon(job->daemon);
+}
+
+/* Its program has no free slot, or the machine no room. It may be over as well, and the job gone.
+ */
+static void tell_if_waiting(struct daemon *daemon, uint64_t token)
+{
+	struct job *job;
+	HASH_FIND(hh_token, daemon->jobs_by_token, &token, sizeof(token), job);
+	struct task *task =
+		job && job->phase == JOB_RUNNING ? engine_find(daemon->engine, job->id) : NULL;
+	if (task && !task_pid(task))
+		task_events_tell(job, EVENT_WAITING, CAUSE_NONE);
 }
 
 void intake_submit(struct job *job)
@@ -260,15 +274,19 @@ void intake_submit(struct job *job)
 	}
 	if (queue->running >= daemon->config->queues[job->queue].slots || !cancels_allow(daemon)) {
 		make_ready(job);
+		task_events_tell(job, EVENT_WAITING, CAUSE_NONE);
 		return;
 	}
 	job->phase = JOB_RUNNING;
 	job->has_place = true;
 	queue->running++;
+	uint64_t token = job->token;
 	int r = engine_submit(daemon->engine, &job->request, &job->launch, job->attempt, job);
 	if (r < 0) {
 		log_error("request.not-accepted", LOG_S("task", job->id), LOG_ERRNO(r));
 		job_give_back(job);
+	} else {
+		tell_if_waiting(daemon, token);
 	}
 }
 
@@ -451,6 +469,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 		job_give_back(job);
 		return;
 	}
+	task_events_accept(job, &request, delivery);
 	if (r != REQUEST_OK || !usable) {
 		refuse_request(job, &request, r, delivery, err.text);
 		return;

@@ -115,6 +115,7 @@ void job_free(struct job *job)
 	free(job->correlation_id);
 	free(job->traceparent);
 	free(job->tracestate);
+	task_events_forget(job);
 	mq_message_deinit(&job->copy);
 	mq_message_deinit(&job->answer);
 	request_deinit(&job->request);
@@ -164,6 +165,7 @@ void job_acknowledge(struct job *job)
 		memory_add(&job->daemon->acknowledged, job->id);
 	if (job->id)
 		cancels_over(job->daemon, job->id);
+	task_events_final(job);
 	crash_point("S9");
 	job_free(job);
 	crash_point("S10");
@@ -186,6 +188,7 @@ void job_leave(struct job *job)
 
 void job_return(struct job *job)
 {
+	task_events_tell(job, EVENT_RETURNED, CAUSE_NONE);
 	settle(job, true);
 	job_free(job);
 }
@@ -201,6 +204,7 @@ void job_give_back(struct job *job)
 		return;
 	}
 	log_notice("request.given-back", LOG_S("task", job->id));
+	task_events_tell(job, EVENT_RETURNED, CAUSE_NONE);
 	bool may_run_elsewhere = job->phase == JOB_SUSPECT;
 	job_stop_waiting(job);
 	if (may_run_elsewhere || !job->id || !job->copy.body.len ||

@@ -247,8 +247,10 @@ static int shrink(struct job *job, struct mq_message *message)
 		buf_slice(&message->body), message->properties.content_type, &old, NULL);
 	if (r == 0)
 		r = encode_smaller(&old, text, job->shrunk == 1, &body);
-	if (r == 0 && old.status == STATUS_SUCCESS)
+	if (r == 0 && old.status == STATUS_SUCCESS) {
 		add_text(&message->properties, HEADER_CAUSE, cause_name(CAUSE_OUTPUT_TOO_LARGE));
+		task_events_spoilt(job, CAUSE_OUTPUT_TOO_LARGE);
+	}
 	received_response_deinit(&old);
 	if (r < 0)
 		return r;
@@ -360,6 +362,7 @@ static void send_final(struct job *job, const struct request *request,
 	if (outcome->status == STATUS_FAILED)
 		final.output = slice_of(outcome->text);
 	log_final(job, request, outcome);
+	task_events_judged(job, outcome);
 	send_reply(job, request, &final);
 }
 
@@ -418,6 +421,7 @@ static void on_running(void *userdata, struct task *task)
 	log_info("task.started", LOG_S("task", job->id),
 		LOG_S("program", task_request(task)->script), LOG_I("pid", task_pid(task)));
 	send_reply(job, task_request(task), &(struct reply){ .status = STATUS_RUNNING });
+	task_events_tell(job, EVENT_STARTED, CAUSE_NONE);
 	crash_point("S1");
 }
 
@@ -433,6 +437,12 @@ static void on_cancelling(void *userdata, struct task *task)
 {
 	(void)userdata;
 	reply_with_texts(task, &(struct reply){ .status = STATUS_CANCELLING }, NULL);
+}
+
+static void on_ending(void *userdata, struct task *task, enum cause cause)
+{
+	(void)userdata;
+	task_events_tell(task_front_data(task), EVENT_ENDING, cause);
 }
 
 static void log_line(const struct job *job, enum pipe_end end, struct line *line)
@@ -475,11 +485,28 @@ static void on_final(
 		reply_with_texts(task, &(struct reply){ .output = output }, outcome);
 }
 
+static void on_paused(void *userdata, struct task *task)
+{
+	(void)userdata;
+	log_info("task.paused", LOG_S("task", task_request(task)->id));
+	task_events_tell(task_front_data(task), EVENT_PAUSED, CAUSE_NONE);
+}
+
+static void on_resumed(void *userdata, struct task *task)
+{
+	(void)userdata;
+	log_info("task.resumed", LOG_S("task", task_request(task)->id));
+	task_events_tell(task_front_data(task), EVENT_RESUMED, CAUSE_NONE);
+}
+
 const struct engine_front replies_front = {
+	.on_paused = on_paused,
+	.on_resumed = on_resumed,
 	.on_running = on_running,
 	.on_progress = on_progress,
 	.on_text = on_text,
 	.on_cancelling = on_cancelling,
+	.on_ending = on_ending,
 	.on_final = on_final,
 };
 

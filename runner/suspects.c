@@ -139,6 +139,7 @@ void suspects_begin(struct job *job, uint64_t given_by)
 		log_notice("request.suspect", LOG_S("task", job->id),
 			LOG_I("crashes", job->crashes),
 			LOG_S("proceeding", "the other runners are asked"));
+	task_events_tell(job, EVENT_WAITING, CAUSE_NONE);
 	/* Brokers count how often they deliver, and drop what they delivered too often. A copy
 	 * begins anew. */
 	lease_renew_now(job);

@@ -25,6 +25,15 @@
 #define CANCELS_SEGMENT_BYTES (1024 * (int64_t)1024)
 #define CANCELS_PAUSE_US      (60 * (uint64_t)1000000)
 
+/* Of the stream of events: so much goes at once. */
+#define HISTORY_SEGMENT_MIN (1024 * (int64_t)1024)
+#define HISTORY_SEGMENT_MAX (64 * (int64_t)1024 * 1024)
+#define HISTORY_SEGMENTS    8
+#define HISTORY_PAUSE_US    (60 * (uint64_t)1000000)
+/* What a refused declaration closes is not the channel of the exchange. */
+#define EXCHANGE_CHANNEL 1
+#define HISTORY_CHANNEL  2
+
 uint16_t topology_queue_channel(const struct config *config, size_t queue)
 {
 	(void)config;
@@ -332,4 +341,128 @@ int topology_prepare_consumer(struct mq_connection *c, void *userdata, struct er
 	if (r == 0)
 		r = prepare_cancels(c, topology, err);
 	return r;
+}
+
+/* ---- events ---- */
+
+/* Without the right to declare it, one that is there will do. */
+static int prepare_exchange(struct mq_connection *c, const struct config *config, struct error *err)
+{
+	struct mq_exchange exchange = {
+		.name = config->events.exchange,
+		.type = "topic",
+		.durable = true,
+	};
+	int r = mq_declare_exchange(c, EXCHANGE_CHANNEL, &exchange, err);
+	exchange.passive = true;
+	if (r == -EACCES && mq_declare_exchange(c, EXCHANGE_CHANNEL, &exchange, NULL) == 0)
+		return 0;
+	return r < 0 ? error_prefix(err, "events.exchange %s", exchange.name) : 0;
+}
+
+/* As RabbitMQ writes it: "7D", "5400s". */
+static void write_age(uint64_t us, char *ret, size_t size)
+{
+	const uint64_t second = 1000000, day = 24 * 3600 * second;
+	if (us % day == 0)
+		snprintf(ret, size, "%lluD", (unsigned long long)(us / day));
+	else
+		snprintf(ret, size, "%llus", (unsigned long long)((us + second - 1) / second));
+}
+
+static int64_t segment_bytes(const struct config *config)
+{
+	int64_t part = (int64_t)config->events.max_bytes / HISTORY_SEGMENTS;
+	if (part == 0 || part > HISTORY_SEGMENT_MAX)
+		return HISTORY_SEGMENT_MAX;
+	return part < HISTORY_SEGMENT_MIN ? HISTORY_SEGMENT_MIN : part;
+}
+
+static int declare_history(struct mq_connection *c, const struct config *config, struct error *err)
+{
+	char age[32];
+	struct mq_queue queue = {
+		.name = config->events.history,
+		.durable = true,
+		.type = "stream",
+		.max_age = config->events.max_age_us ? age : NULL,
+		.max_bytes = (int64_t)config->events.max_bytes,
+		.segment_bytes = segment_bytes(config),
+	};
+	write_age(config->events.max_age_us, age, sizeof(age));
+	int r = mq_declare_queue(c, HISTORY_CHANNEL, &queue, NULL, NULL, err);
+	/* Somebody else made it, or may: then it has what limits it was given. */
+	if (r == -EACCES) {
+		queue.passive = true;
+		r = mq_declare_queue(c, HISTORY_CHANNEL, &queue, NULL, NULL, NULL) == 0 ? 0 : r;
+	}
+	return r;
+}
+
+/* The server tells one argument that differs. Without limits of ours, it can be one of those that
+ * only a stream has; or else nothing differs. */
+static bool is_stream(struct mq_connection *c, const char *name)
+{
+	const struct mq_queue queue = { .name = name, .durable = true, .type = "stream" };
+	struct error err = { 0 };
+	int r = mq_declare_queue(c, HISTORY_CHANNEL, &queue, NULL, NULL, &err);
+	return r == 0 || strstr(err.text, "'x-max-age'") ||
+	       strstr(err.text, "'x-stream-max-segment-size-bytes'");
+}
+
+static int bind_history(struct mq_connection *c, const struct config *config, struct error *err)
+{
+	const char *exchange = config->events.exchange, *queue = config->events.history;
+	int r = mq_bind(c, HISTORY_CHANNEL, queue, exchange, "task.#", err);
+	return r < 0 ? r : mq_bind(c, HISTORY_CHANNEL, queue, exchange, "runner.#", err);
+}
+
+static void history_off(struct topology *topology, const char *why, const char *proceeding)
+{
+	if (strcmp(why, topology->history_problem) == 0)
+		return;
+	snprintf(topology->history_problem, sizeof(topology->history_problem), "%s", why);
+	log_error("history.off", LOG_S("queue", topology->config->events.history),
+		LOG_S("reason", why), LOG_S("proceeding", proceeding));
+}
+
+/* Without it events are published all the same. */
+static int prepare_history(struct mq_connection *c, struct topology *topology, struct error *err)
+{
+	static const char unkept[] = "events are published, and kept by nobody";
+	const struct config *config = topology->config;
+	if (!config->events.history[0] || clock_now_us() < topology->history_pause_us)
+		return 0;
+	if (!has_streams(c)) {
+		history_off(topology, "the server has no streams (RabbitMQ has them from 3.9 on)",
+			unkept);
+		return 0;
+	}
+	int r = mq_channel_open(c, HISTORY_CHANNEL, err);
+	if (r == 0)
+		r = declare_history(c, config, err);
+	/* A stream with other limits will do. */
+	bool has_others = r == -EEXIST && is_stream(c, config->events.history);
+	if (has_others)
+		history_off(topology, err->text, "it is used as it is");
+	if (r == 0 || has_others)
+		r = bind_history(c, config, err);
+	if (r == 0) {
+		if (!has_others)
+			topology->history_problem[0] = '\0';
+		return 0;
+	}
+	history_off(topology, err->text, unkept);
+	if (r == -EACCES || r == -EEXIST || r == -ENOENT)
+		return 0;
+	/* A server that fails over it must not cost us the next connection, too. */
+	topology->history_pause_us = clock_now_us() + HISTORY_PAUSE_US;
+	return r;
+}
+
+int topology_prepare_events(struct mq_connection *c, void *userdata, struct error *err)
+{
+	struct topology *topology = userdata;
+	int r = prepare_exchange(c, topology->config, err);
+	return r < 0 ? r : prepare_history(c, topology, err);
 }

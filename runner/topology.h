@@ -39,6 +39,9 @@ struct topology {
 	_Atomic uint64_t cancels_pause_us; /* not to be asked for before; clock_now_us */
 	char cancels_problem[256];         /* why it is off, as it was logged; "": it is on; either
 					      thread's, under a lock */
+	/* Of the events' own connection, and so of one thread alone. */
+	uint64_t history_pause_us;
+	char history_problem[256]; /* why they are not kept, as it was logged */
 	/* Of this runner, exclusive, named by the server; "" without a control exchange. Written
 	 * before the connection is handed to the main thread, which alone reads it. */
 	char control_queue[TOPOLOGY_NAME_MAX];
@@ -70,3 +73,4 @@ void topology_cancels_on(struct topology *topology);
 /* For mq_publisher_options; @userdata is a struct topology. */
 int topology_prepare_publisher(struct mq_connection *c, void *userdata, struct error *err);
 int topology_prepare_consumer(struct mq_connection *c, void *userdata, struct error *err);
+int topology_prepare_events(struct mq_connection *c, void *userdata, struct error *err);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/cleanup.h"
 #include "taskclient/internal.h"
@@ -58,6 +59,14 @@ static int encode(const struct taskclient_request *r, struct buf *ret)
 	return request_encode(&request, ret);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static int fill(struct taskclient *c, const struct taskclient_request *r, struct mq_message *m)
 {
 	int result = encode(r, &m->body);
@@ -75,6 +84,8 @@ static int fill(struct taskclient *c, const struct taskclient_request *r, struct
 		result = mq_properties_set(&m->properties.message_id, r->id);
 	if (result == 0)
 		result = mq_properties_set(&m->properties.reply_to, c->reply_queue);
+	if (result == 0)
+		result = mq_properties_add_int(&m->properties, HEADER_SENT, now_ms());
 	m->properties.persistent = true;
 	m->mandatory = true;
 	return result;

@@ -30,6 +30,7 @@ static void round_trip(struct mq_connection *c, const char *queue, size_t size)
 	fill(&m.body, size, size);
 	m.properties.persistent = true;
 	m.properties.priority = 3;
+	m.properties.timestamp = 1767225600;
 	mq_properties_set(&m.properties.content_type, "application/json");
 	mq_properties_set(&m.properties.correlation_id, longest);
 	mq_properties_set(&m.properties.reply_to, "back");
@@ -50,6 +51,7 @@ static void round_trip(struct mq_connection *c, const char *queue, size_t size)
 	struct mq_properties *p = &event.delivery.properties;
 	assert_true(p->persistent);
 	assert_int_equal(p->priority, 3);
+	assert_int_equal(p->timestamp, 1767225600);
 	assert_string_equal(p->content_type, "application/json");
 	assert_string_equal(p->correlation_id, longest);
 	assert_string_equal(p->reply_to, "back");

@@ -226,6 +226,93 @@ static void test_connections_closed(void **state)
 	stop(&f);
 }
 
+/* Declares as a runner does for its events. */
+static int prepare_exchange(struct mq_connection *c, void *userdata, struct error *err)
+{
+	struct fixture *f = userdata;
+	const struct mq_exchange x = { .name = f->queue, .type = "fanout" };
+	const struct mq_queue q = { .name = f->queue, .durable = true };
+	int r = mq_declare_exchange(c, 1, &x, err);
+
+	if (r == 0)
+		r = mq_declare_queue(c, 1, &q, NULL, NULL, err);
+	return r < 0 ? r : mq_bind(c, 1, f->queue, f->queue, "", err);
+}
+
+static void start_loose(struct fixture *f)
+{
+	struct error err = { 0 };
+
+	fresh_name("loose", f->queue);
+	live_options(&f->connection);
+	f->options.connection = &f->connection;
+	f->options.prepare = prepare_exchange;
+	f->options.userdata = f;
+	f->options.loose = true;
+	f->options.linger_ms = 10;
+	must(mq_publisher_start(&f->options, &f->p, &err), &err);
+}
+
+static void delete_exchange(const char *name)
+{
+	char rule[256];
+
+	snprintf(rule, sizeof(rule),
+		"eval 'rabbit_exchange:delete(rabbit_misc:r(<<\"/\">>,exchange,<<\"%s\">>),false,"
+		"<<\"test\">>).'",
+		name);
+	broker("ctl", rule);
+}
+
+/* Without confirms, in order; finish sends what is there. */
+static void test_loose(void **state)
+{
+	struct fixture f = { 0 };
+	static unsigned seen[2001];
+
+	(void)state;
+	start_loose(&f);
+	await(&f, MQ_PUBLISHER_UP);
+	for (uint64_t t = 1; t <= 2000; t++)
+		send_to(&f, f.queue, "", t, 50);
+	mq_publisher_finish(f.p);
+	f.p = mq_publisher_stop(f.p, 5000);
+	count_tokens(f.queue, seen, 2001, true);
+	for (uint64_t t = 1; t <= 2000; t++)
+		assert_int_equal(seen[t], 1);
+	delete_queue(&f);
+	delete_exchange(f.queue);
+	mq_options_deinit(&f.connection);
+}
+
+/* What it begins anew with makes the exchange again. */
+static void test_loose_exchange_deleted(void **state)
+{
+	struct fixture f = { 0 };
+	struct mq_publisher_event event;
+	unsigned seen[4] = { 0 };
+
+	(void)state;
+	start_loose(&f);
+	await(&f, MQ_PUBLISHER_UP);
+	delete_exchange(f.queue);
+	send_to(&f, f.queue, "", 1, 50);
+	wait_for(&f, MQ_PUBLISHER_DOWN, &event);
+	assert_int_equal(event.error.code, -ENOENT);
+	assert_non_null(strstr(event.error.text, f.queue));
+	mq_publisher_event_deinit(&event);
+	await(&f, MQ_PUBLISHER_UP);
+	send_to(&f, f.queue, "", 2, 50);
+	mq_publisher_finish(f.p);
+	f.p = mq_publisher_stop(f.p, 5000);
+	count_tokens(f.queue, seen, 4, false);
+	assert_int_equal(seen[1], 0);
+	assert_int_equal(seen[2], 1);
+	delete_queue(&f);
+	delete_exchange(f.queue);
+	mq_options_deinit(&f.connection);
+}
+
 static void test_unroutable_among_others(void **state)
 {
 	struct fixture f = { 0 };
@@ -637,6 +724,8 @@ int main(void)
 		cmocka_unit_test(test_broker_restart),
 		cmocka_unit_test(test_broker_crash),
 		cmocka_unit_test(test_connections_closed),
+		cmocka_unit_test(test_loose),
+		cmocka_unit_test(test_loose_exchange_deleted),
 		cmocka_unit_test(test_unroutable_among_others),
 		cmocka_unit_test(test_missing_exchange),
 		cmocka_unit_test(test_prepare_fails_while_publishing),

@@ -55,6 +55,10 @@ static void test_defaults(void **state)
 	assert_string_equal(c.control.type, "fanout");
 	assert_true(c.control.declare && c.control.durable);
 	assert_string_equal(c.cancels, "taskrunner.cancels");
+	assert_string_equal(c.events.exchange, "task-events");
+	assert_string_equal(c.events.history, "taskrunner.history");
+	assert_true(c.events.max_age_us == 7 * 24 * 3600 * 1000000ULL);
+	assert_int_equal(c.events.max_bytes, 1 << 30);
 	assert_string_equal(c.cancellation.name, "");
 	assert_string_equal(c.cancellation.type, "direct");
 	assert_false(c.cancellation.declare); /* there is nothing to declare */
@@ -81,7 +85,7 @@ static void test_defaults(void **state)
 	config_deinit(&c); /* twice is fine */
 }
 
-static void test_terarium_changes_three_defaults(void **state)
+static void test_terarium_changes_four_defaults(void **state)
 {
 	char *env[] = { NULL };
 	struct config c = accept("compat: terarium\n", env);
@@ -91,14 +95,16 @@ static void test_terarium_changes_three_defaults(void **state)
 	assert_int_equal(c.limits.timeout_us, 300000000);
 	assert_true(c.catalogue.search_path);
 	assert_int_equal(c.catalogue.pipe_arguments, PIPE_ARGUMENTS_UNDERSCORES);
+	assert_string_equal(c.events.exchange, "");
 	config_deinit(&c);
 	c = accept("search_path: false\npipe_arguments: hyphens\nlimits: {timeout: 0}\n"
-		   "compat: terarium\n",
+		   "events: {exchange: e}\ncompat: terarium\n",
 		env);
 	assert_true(c.terarium);
 	assert_int_equal(c.limits.timeout_us, 0);
 	assert_false(c.catalogue.search_path);
 	assert_int_equal(c.catalogue.pipe_arguments, PIPE_ARGUMENTS_HYPHENS);
+	assert_string_equal(c.events.exchange, "e");
 	config_deinit(&c);
 }
 
@@ -129,6 +135,10 @@ static const struct sample {
 	{ "control.declare", "0" },
 	{ "control.durable", "No" },
 	{ "control.cancels", "cc" },
+	{ "events.exchange", "" },
+	{ "events.history", "h" },
+	{ "events.max_age", "12h" },
+	{ "events.max_bytes", "3MiB" },
 	{ "cancellation.exchange", "x" },
 	{ "cancellation.declare", "false" },
 	{ "cancellation.durable", "false" },
@@ -247,6 +257,10 @@ static void check_samples(const struct config *c, int round)
 	assert_false(c->responses.declare || c->responses.durable);
 	assert_string_equal(c->control.name, "c");
 	assert_string_equal(c->cancels, "cc");
+	assert_string_equal(c->events.exchange, "");
+	assert_string_equal(c->events.history, "h");
+	assert_true(c->events.max_age_us == 12 * 3600 * 1000000ULL);
+	assert_int_equal(c->events.max_bytes, 3 << 20);
 	assert_false(c->control.declare || c->control.durable);
 	assert_string_equal(c->cancellation.name, "x");
 	assert_false(c->cancellation.declare || c->cancellation.durable);
@@ -666,7 +680,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_terarium_changes_three_defaults),
+		cmocka_unit_test(test_terarium_changes_four_defaults),
 		cmocka_unit_test(test_samples_are_whole),
 		cmocka_unit_test(test_every_key_from_yaml),
 		cmocka_unit_test(test_every_key_from_environment),

@@ -38,8 +38,8 @@ static void page_default(const struct setting *s, char *buffer, size_t size)
 
 	snprintf(buffer, size, code ? "`%s`" : "%s", setting_default(s));
 	if (s->terarium)
-		snprintf(buffer + strlen(buffer), size - strlen(buffer), "; Terarium `%s`",
-			s->terarium);
+		snprintf(buffer + strlen(buffer), size - strlen(buffer),
+			*s->terarium ? "; Terarium `%s`" : "; Terarium empty%s", s->terarium);
 }
 
 static void check_page_row(
@@ -72,7 +72,10 @@ static void check_manual_entry(
 	snprintf(expected, sizeof(expected), "\n*%s%s*, %s%s%s%s\n\t", table->path, s->key,
 		s->flags & SETTING_REQUIRED ? "required" : "default ",
 		s->flags & SETTING_REQUIRED ? "" : setting_default(s),
-		s->terarium ? ", with compat: terarium " : "", s->terarium ? s->terarium : "");
+		s->terarium ? ", with compat: terarium " : "",
+		!s->terarium   ? ""
+		: *s->terarium ? s->terarium
+			       : "empty");
 	entry = strstr(manual, expected);
 	if (!entry)
 		fail_msg("docs/man/taskrunner.yaml.5.scd lacks: %s", expected);
@@ -189,6 +192,9 @@ static void test_printed_reference(void **state)
 	assert_string_equal(given.responses.name, none.responses.name);
 	assert_string_equal(given.control.name, none.control.name);
 	assert_string_equal(given.cancels, none.cancels);
+	assert_string_equal(given.events.exchange, none.events.exchange);
+	assert_string_equal(given.events.history, none.events.history);
+	assert_int_equal(given.events.max_bytes, none.events.max_bytes);
 	assert_string_equal(given.cancellation.name, none.cancellation.name);
 	assert_string_equal(given.dead_letter_queue, none.dead_letter_queue);
 	assert_string_equal(given.broker.addresses[0], none.broker.addresses[0]);
@@ -228,6 +234,7 @@ static void test_terarium_with_little(void **state)
 	assert_false(c.cancellation.durable || c.cancellation_durable);
 	assert_string_equal(c.control.name, "taskrunner.control");
 	assert_string_equal(c.cancels, "");
+	assert_string_equal(c.events.exchange, "");
 	assert_string_equal(c.dead_letter_queue, "");
 	assert_true(c.catalogue.search_path);
 	assert_int_equal(c.catalogue.pipe_arguments, PIPE_ARGUMENTS_UNDERSCORES);

@@ -13,7 +13,7 @@ static const struct fault {
 	/* keys and shapes */
 	{ "nmae: x\n", "f.yaml:1: nmae: unknown key; expected one of compat, name, broker, queues, "
 		       "responses, "
-		       "control, cancellation, dead_letter_queue, delivery, run_directory, "
+		       "control, events, cancellation, dead_letter_queue, delivery, run_directory, "
 		       "cgroups, limits, log, "
 		       "program_directories, search_path, pipe_arguments, programs" },
 	{ "# c\nbroker:\n  vhots: /\n",
@@ -24,7 +24,8 @@ static const struct fault {
 				      "insecure" },
 	{ "limits.input: 1MiB\n",
 		"f.yaml:1: (a key): unknown key; expected one of compat, name, broker, queues, "
-		"responses, control, cancellation, dead_letter_queue, delivery, run_directory, "
+		"responses, control, events, cancellation, dead_letter_queue, delivery, "
+		"run_directory, "
 		"cgroups, limits, "
 		"log, program_directories, search_path, pipe_arguments, programs" },
 	{ "queues:\n- name: a\n  slot: 1\n", "f.yaml:3: queues[].slot: unknown key; expected one "

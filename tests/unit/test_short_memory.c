@@ -24,6 +24,7 @@
 #include "wire/progress.h"
 #include "wire/request.h"
 #include "wire/response.h"
+#include "wire/task_event.h"
 
 #define BYTES(literal) ((struct slice){ literal, sizeof(literal) - 1 })
 
@@ -216,6 +217,30 @@ static int use_control(enum wire_encoding encoding)
 	return r;
 }
 
+static int use_event(enum wire_encoding encoding)
+{
+	struct task_event_facts facts, back;
+	struct buf body = { 0 };
+	int r;
+
+	(void)encoding; /* always JSON */
+	task_event_init(&facts, EVENT_FAILED);
+	task_event_init(&back, EVENT_FAILED);
+	facts.id = "x";
+	facts.runner = "r";
+	facts.program = "p";
+	facts.time_ms = 1;
+	facts.cause = CAUSE_EXITED;
+	r = task_event_encode(&facts, &body);
+	assert_true(r == 0 || body.len == 0);
+	if (r == 0)
+		r = task_event_decode(buf_slice(&body), &back, NULL);
+	assert_true(r < 0 || (back.cause == CAUSE_EXITED && strcmp(back.program, "p") == 0));
+	task_event_deinit(&back);
+	buf_deinit(&body);
+	return r;
+}
+
 static int use_progress(enum wire_encoding encoding)
 {
 	struct slice bytes = encoding == WIRE_JSON ? BYTES("{\"message\":\"m\"}")
@@ -312,6 +337,7 @@ SHORT_TEST(decode_request)
 SHORT_TEST(encode_response)
 SHORT_TEST(decode_response)
 SHORT_TEST(use_control)
+SHORT_TEST(use_event)
 SHORT_TEST(use_progress)
 SHORT_TEST(use_bytes)
 
@@ -323,6 +349,7 @@ int main(void)
 		cmocka_unit_test(test_encode_response),
 		cmocka_unit_test(test_decode_response),
 		cmocka_unit_test(test_use_control),
+		cmocka_unit_test(test_use_event),
 		cmocka_unit_test(test_use_progress),
 		cmocka_unit_test(test_use_bytes),
 		cmocka_unit_test(test_tail),

@@ -204,7 +204,7 @@ static void all_processes_are_told(void **state)
 	assert_int_equal(child->parent, getpid());
 	assert_int_equal(child->session, pid);
 	assert_int_equal(child->state, 'T');
-	assert_true(child->bytes > 0);
+	assert_true(own_one->bytes > 0);
 	assert_int_equal(own_one->session, getsid(0));
 	assert_int_equal(own_one->state, 'R');
 	assert_null(tree_find(list, n, 0x7fffffff));

@@ -26,6 +26,8 @@ class Names:
         self.responses = "responses-" + self.unique
         self.control = "control-" + self.unique
         self.cancels = "cancels-" + self.unique
+        self.events = "events-" + self.unique
+        self.history = "history-" + self.unique
         self.dead_letters = "dead-letters-" + self.unique
         self.cancellation = "terarium-cancellation-" + self.unique
         self.key = "requester-" + self.unique
@@ -85,9 +87,11 @@ class Client:
         with contextlib.suppress(pika.exceptions.ChannelClosedByBroker):
             # Not up for some seconds after a restart; then it goes with the broker.
             self.connection.channel().queue_delete(self.names.cancels)
+        with contextlib.suppress(pika.exceptions.ChannelClosedByBroker):
+            self.connection.channel().queue_delete(self.names.history)
         for queue in (self.names.queue, self.names.dead_letters, self.response_queue):
             self.channel.queue_delete(queue)
-        for exchange in (self.names.responses, self.names.control):
+        for exchange in (self.names.responses, self.names.control, self.names.events):
             self.channel.exchange_delete(exchange)
 
     # Requests

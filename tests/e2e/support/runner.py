@@ -66,6 +66,7 @@ def base_config(broker, names, directory):
         "queues": [{"name": names.queue, "slots": 4}],
         "responses": {"exchange": names.responses},
         "control": {"exchange": names.control, "cancels": names.cancels},
+        "events": {"exchange": names.events, "history": ""},
         "dead_letter_queue": names.dead_letters,
         "run_directory": str(directory),
         "limits": {"grace": "5s", "drain": "2s", "shutdown": "20s"},
