@@ -184,11 +184,6 @@ def test_program_dies_with_the_runner_without_its_guardian(runner, client):
         groups.remove(left.removeprefix("taskrunner-"))
 
 
-def instance(runner):
-    (line,) = [x for x in runner.log.splitlines() if " runner.ready " in x]
-    return line.split("instance=")[1].split()[0]
-
-
 def test_what_hides_dies_with_the_runner(runner, client, tmp_path):
     """It has left its session and its parent, and emptied its environment: only its control group tells
     whose it is. This test needs one."""
@@ -198,12 +193,12 @@ def test_what_hides_dies_with_the_runner(runner, client, tmp_path):
     client.submit("hides")
     wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "a pid")
     hidden = int((tmp_path / "pid").read_text())
-    assert len(groups.groups(instance(r))) == 2, r.log
+    assert len(groups.groups(r.instance)) == 2, r.log
     with open("/proc/%d/environ" % hidden) as environment:
         assert "TASK" not in environment.read()
     r.kill()
     wait_until(lambda: not processes.is_alive(hidden), "end of the orphan")
-    wait_until(lambda: not groups.groups(instance(r)), "end of the groups")
+    wait_until(lambda: not groups.groups(r.instance), "end of the groups")
 
 
 @pytest.mark.parametrize("cgroups", ["auto", "off"])
@@ -212,12 +207,12 @@ def test_groups_are_there_only_while_a_task_runs(runner, client, tmp_path, cgrou
     own = 0 if cgroups == "off" else 1
     id = client.submit("act", steps(["progress", "up"], ["wait_for", str(tmp_path / "go")]))
     client.wait_progress(id)
-    assert len(groups.groups(instance(r))) == 2 * own
+    assert len(groups.groups(r.instance)) == 2 * own
     (tmp_path / "go").touch()
     assert client.final(id).status == "SUCCESS"
-    assert len(groups.groups(instance(r))) == own
+    assert len(groups.groups(r.instance)) == own
     r.stop(client)
-    assert groups.groups(instance(r)) == []
+    assert groups.groups(r.instance) == []
 
 
 def test_work_of_a_dead_runner_is_taken_over(runner, client):

@@ -9,6 +9,8 @@ from .memory_group import mounts
 def groups(instance):
     """The directories of this instance's group, and of those of its tasks."""
     found = []
+    if not instance:
+        return found
     for _, point, _ in mounts("cgroup2"):
         for directory, _, _ in os.walk(point):
             if "/taskrunner-%s/" % instance in directory + "/":
@@ -17,6 +19,9 @@ def groups(instance):
 
 
 def remove(instance):
-    """What a runner left that was killed together with its guardian; nothing lives in it."""
+    """What a runner left that was killed together with its guardian."""
     for directory in reversed(groups(instance)):
-        os.rmdir(directory)
+        try:
+            os.rmdir(directory)
+        except OSError:
+            pass  # somebody else was faster, or something lives in it

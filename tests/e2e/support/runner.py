@@ -9,7 +9,7 @@ import socket
 import subprocess
 import uuid
 
-from . import processes
+from . import groups, processes
 from .broker import PASSWORD, USER
 from .paths import ACT, TASKRUNNER
 from .waiting import deadline, wait_until
@@ -201,6 +201,8 @@ class Runner:
     def _check_traces(self, ids):
         wait_until(lambda: not self.processes(ids), lambda: "no process of a task lives: %s" % [
             processes.describe(p) for p in self.processes(ids)])
+        wait_until(lambda: not groups.groups(self.instance),
+                   lambda: "control groups are removed: %s" % groups.groups(self.instance))
         assert sanitizer_reports(self.directory) == "", sanitizer_reports(self.directory)
         assert PASSWORD not in self.log, "the password is in the log"
         for line in self.log.splitlines():
@@ -241,6 +243,7 @@ class Runner:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        groups.remove(self.instance)
 
 
 def sanitizer_environment(directory):
