@@ -104,7 +104,8 @@ struct task {
 	bool group_knows_memory; /* its group has the memory controller */
 	uint64_t group_cpu_us, group_oom_kills;
 	enum tending tending;
-	bool tended; /* something of it was found to go on */
+	unsigned calm_looks; /* in a row, that found none that goes on */
+	bool tended;         /* something of it was found to go on */
 
 	struct buf last_record; /* of progress, if it is short; to be read by who looks */
 	struct progress_report last_report; /* what a long one said */

@@ -5,8 +5,8 @@
  * (cgroup.h) where it has one, stopping and letting go on, ending.
  *
  * Without a group the tree is stopped with SIGSTOP: the program's group at once, the rest when
- * /proc has been looked at, which is done once for all tasks that wait for it, and again until a
- * look finds none that still goes on: so what was born meanwhile is found, too.
+ * /proc has been looked at, which is done once for all tasks that wait for it, and again until some
+ * looks in a row find none that still goes on: so what was born meanwhile is found, too.
  */
 
 #include <errno.h>
@@ -25,6 +25,9 @@
  * kernel, where it cannot be stopped). */
 #define TEND_MIN_US 1000ULL
 #define TEND_MAX_US 1000000ULL
+/* A look takes some time, in which a process can hand over to another behind our back; hardly so
+ * again and again. */
+#define CALM_LOOKS 4
 /* Parents, from a process up to the program. */
 #define GENERATIONS_MAX 100000
 
@@ -231,7 +234,8 @@ static int on_tend(sd_event_source *source, uint64_t now, void *userdata)
 	(void)source;
 	(void)now;
 	for (struct task *task = engine->by_id; looked && task; task = task->hh_id.next) {
-		if (task->tending == TENDING_TO_STOP && task->tended)
+		task->calm_looks = task->tended ? 0 : task->calm_looks + 1;
+		if (task->tending == TENDING_TO_STOP && task->calm_looks < CALM_LOOKS)
 			again = true;
 		else
 			task->tending = TENDING_NOTHING;
@@ -253,6 +257,7 @@ int engine_tend_init(struct engine *engine)
 static void tend(struct task *task, enum tending tending)
 {
 	task->tending = tending;
+	task->calm_looks = 0;
 	task->engine->tend_us = TEND_MIN_US;
 	tend_in(task->engine, 0);
 }
