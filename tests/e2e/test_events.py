@@ -67,6 +67,7 @@ def listener(client):
 
 # What is told of a task
 
+@pytest.mark.threads
 def test_success(runner, client, names, listener):
     r = runner()
     id = client.submit("act", steps(["output", "x"]), userId="adam", projectId="p")
@@ -248,6 +249,7 @@ def still_works(client, n=5):
         assert client.final(id).status == "SUCCESS"
 
 
+@pytest.mark.threads
 def test_exchange_deleted_while_running(runner, client, names, listener):
     r = runner()
     client.final(client.submit("act", steps()))
