@@ -325,6 +325,20 @@ def test_alarm(runner, own_broker, names, clients, start_runner, tmp_path):
     listener.wait_last(id, "succeeded")
 
 
+def test_what_is_too_much_is_dropped(runner, broker, client, names):
+    """Said once; what waits for the broker has a bound, and responses do not wait for it."""
+    r = runner(broker=user_with(broker, ".*", "^(?!events-).*", ".*"))
+    client.final(client.submit("no-such-program"))
+    r.wait_log(" error events.off ")
+    ids = ["dropped-%d-%s" % (i, names.unique) for i in range(7000)]
+    for id in ids:
+        client.submit("no-such-program", id=id)
+    for id in ids:
+        assert client.final(id).status == "FAILED"
+    r.wait_log(" warn events.dropped ")
+    assert r.log.count("events.dropped") == 1
+
+
 # What is kept
 
 def kept(broker, names):
