@@ -67,6 +67,7 @@ def listener(client):
 
 # What is told of a task
 
+@pytest.mark.threads
 def test_success(runner, client, names, listener):
     r = runner()
     id = client.submit("act", steps(["output", "x"]), userId="adam", projectId="p")
@@ -248,6 +249,7 @@ def still_works(client, n=5):
         assert client.final(id).status == "SUCCESS"
 
 
+@pytest.mark.threads
 def test_exchange_deleted_while_running(runner, client, names, listener):
     r = runner()
     client.final(client.submit("act", steps()))
@@ -321,6 +323,20 @@ def test_alarm(runner, own_broker, names, clients, start_runner, tmp_path):
     r.wait_log("broker.unblocked")
     assert client.final(id).status == "SUCCESS"
     listener.wait_last(id, "succeeded")
+
+
+def test_what_is_too_much_is_dropped(runner, broker, client, names):
+    """Said once; what waits for the broker has a bound, and responses do not wait for it."""
+    r = runner(broker=user_with(broker, ".*", "^(?!events-).*", ".*"))
+    client.final(client.submit("no-such-program"))
+    r.wait_log(" error events.off ")
+    ids = ["dropped-%d-%s" % (i, names.unique) for i in range(7000)]
+    for id in ids:
+        client.submit("no-such-program", id=id)
+    for id in ids:
+        assert client.final(id).status == "FAILED"
+    r.wait_log(" warn events.dropped ")
+    assert r.log.count("events.dropped") == 1
 
 
 # What is kept
