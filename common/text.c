@@ -79,6 +79,15 @@ bool text_is_utf8(struct slice s)
 	return text_utf8_len(s) == s.len;
 }
 
+bool text_is_label(const char *text)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				      "0123456789_.:-";
+	size_t len = strlen(text);
+
+	return len >= 1 && len <= 64 && strspn(text, letters) == len;
+}
+
 struct slice text_skip_cut(struct slice s)
 {
 	/* A character has at most three bytes after its first; more are not the rest of one. */

@@ -23,6 +23,8 @@ struct slice text_skip_cut(struct slice s);
 
 /* Well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF). */
 bool text_is_utf8(struct slice s);
+/* A label: 1 to 64 letters, digits, '_', '.', ':' or '-'. */
+bool text_is_label(const char *text);
 /* Appends @s to @out with each ill-formed sequence replaced by U+FFFD. A sequence that was cut at
  * the very start (continuation bytes of a tail) is dropped. 0, -ENOMEM or -EMSGSIZE. */
 int text_append_utf8(struct buf *out, struct slice s);

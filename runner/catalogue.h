@@ -30,6 +30,7 @@ struct launch {
 	struct program found; /* stands in for an entry where a file was found */
 	char *path;           /* of the executable, absolute unless the entry's is not */
 	char *script;         /* of a .py file; then path is python3's */
+	int rank; /* of those that wait for a slot, higher ones start first; the caller's */
 };
 
 enum catalogue_outcome {

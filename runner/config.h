@@ -16,10 +16,10 @@
  * empty.
  *  - Every setting outside `programs` can be given by the environment, which wins: key path in
  * capitals joined by "_" after TASKRUNNER_, e.g. TASKRUNNER_BROKER_ADDRESSES,
- * TASKRUNNER_LIMITS_INPUT. TASKRUNNER_QUEUES takes "name:slots,name:slots",
- * TASKRUNNER_PROGRAM_DIRECTORIES a colon-separated list. What the file says of the same key is then
- * not looked at. A TASKRUNNER_ variable that names no setting is an error too, but for
- * TASKRUNNER_DEBUG (a convention between tasks).
+ * TASKRUNNER_LIMITS_INPUT. TASKRUNNER_QUEUES takes "name:slots,name:slots", TASKRUNNER_LABELS
+ * "label:number,label:number", TASKRUNNER_PROGRAM_DIRECTORIES a colon-separated list. What the file
+ * says of the same key is then not looked at. A TASKRUNNER_ variable that names no setting is an
+ * error too, but for TASKRUNNER_DEBUG (a convention between tasks).
  *  - A secret (broker.username, broker.password) also comes from a file: key broker.password_file,
  *    variable TASKRUNNER_BROKER_PASSWORD_FILE; one trailing newline is dropped. Giving both in the
  * same place is an error. No error text ever holds a secret or the value of a substituted variable.
@@ -59,6 +59,7 @@ struct program {
 	uint64_t timeout_us; /* the longest run; 0: `limits.timeout`. A request may ask for less */
 	uint64_t silence_timeout_us; /* longest time without progress; 0: none */
 	unsigned slots;              /* how many at once; 0: as many as the runner has */
+	char **labels; /* what each of its tasks needs; NULL-terminated, or NULL: nothing */
 	enum pipe_arguments pipe_arguments;
 	unsigned line; /* in the file, for messages */
 };
@@ -85,6 +86,20 @@ struct queue_config {
 	int max_priority; /* classic: x-max-priority; 0 none */
 };
 
+/* Of what a runner has little of: how many tasks that need it run at once. */
+struct label_cap {
+	char *name;
+	unsigned max; /* 1..10000 */
+};
+
+#define LABEL_CAPS_MAX     64
+#define PROGRAM_LABELS_MAX 16 /* as in a request */
+
+struct label_caps {
+	struct label_cap *caps;
+	size_t n;
+};
+
 struct exchange_config {
 	char *name;
 	char *type;
@@ -104,6 +119,7 @@ struct config {
 	} secret_files;
 	struct queue_config *queues;
 	size_t n_queues;
+	struct label_caps labels; /* any other has no cap */
 	struct exchange_config responses;
 	struct exchange_config control; /* fanout; name "": no control exchange */
 	char *cancels;                  /* stream that keeps cancels; "": none */

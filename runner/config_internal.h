@@ -29,6 +29,8 @@ enum setting_kind {
 	SETTING_DIRECTORIES, /* char **, absolute, there; a list, or one text with colons */
 	SETTING_ARGV,        /* char **: a list */
 	SETTING_ENVIRONMENT, /* char ** of "NAME=value": a mapping */
+	SETTING_LABELS,      /* char **: a list of labels */
+	SETTING_LABEL_CAPS,  /* struct label_caps: a mapping */
 	SETTING_QUEUES,      /* struct config: queues and n_queues */
 	SETTING_PROGRAMS,    /* struct program_set: a mapping */
 };
@@ -126,6 +128,10 @@ int setting_store(
 int setting_check_text(const char *text, size_t len, const struct place *at);
 /* Appends @item (moved; freed on failure) to the NULL-terminated @list. 0 or -ENOMEM. */
 int strings_add(char ***list, char *item);
+int label_check(const char *name, const struct place *at);
+/* Adds the cap that @text is for the label @name, which was checked. */
+int label_caps_add(const struct setting *setting, struct label_caps *caps, const char *name,
+	const char *text, const struct place *at);
 /* Frees the list and what is in it; gives NULL. */
 char **strings_free(char **list);
 /* Releases what the rows of @table own in @base. */

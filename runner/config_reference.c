@@ -62,6 +62,8 @@ const char *setting_describe(const struct setting *s, char *buffer, size_t size)
 		[SETTING_DIRECTORIES] = "absolute paths of directories, with colons or as a list",
 		[SETTING_ARGV] = "a list of texts",
 		[SETTING_ENVIRONMENT] = "a mapping of names to texts",
+		[SETTING_LABELS] = "a list of labels",
+		[SETTING_LABEL_CAPS] = "label:number, several with commas or as a mapping",
 		[SETTING_QUEUES] = "a list of queues",
 		[SETTING_PROGRAMS] = "a mapping of names to programs",
 	};

@@ -75,6 +75,10 @@ static const struct setting config_rows[] = {
 	{ "queues", SETTING_QUEUES, .shown = "one, taskrunner.requests",
 		.meaning = "queues that requests are taken from" },
 
+	{ "labels", SETTING_LABEL_CAPS, .offset = IN(labels), .min = 1, .max = 10000,
+		.meaning = "of each label, how many tasks that need it run at once; one that is "
+			   "not here has no cap" },
+
 	{ "responses.exchange", SETTING_TEXT, SETTING_MAY_BE_EMPTY, IN(responses.name),
 		.max = NAME_MAX_BYTES, .fallback = "taskrunner.responses",
 		.meaning =
@@ -239,6 +243,8 @@ static const struct setting program_rows[] = {
 		.meaning = "longest time without progress; 0: no limit" },
 	{ "slots", SETTING_NUMBER, SETTING_FILE_ONLY, IN(slots), .max = 10000, .fallback = "0",
 		.meaning = "how many of it at once; 0: as many as the queues have" },
+	{ "labels", SETTING_LABELS, SETTING_FILE_ONLY, IN(labels), .max = PROGRAM_LABELS_MAX,
+		.meaning = "what each of its tasks needs, beside the labels of its request" },
 	{ "pipe_arguments", SETTING_WORD, SETTING_FILE_ONLY, IN(pipe_arguments), .words = spellings,
 		.shown = "the pipe_arguments above", .meaning = "how it is told its pipes" },
 };

@@ -149,6 +149,59 @@ static int read_environment(
 	return 0;
 }
 
+/* ---- labels ---- */
+
+static int read_labels(
+	struct target *t, const struct setting *s, const struct node *node, const char *key)
+{
+	struct place at = place_of(t, node, key);
+	char ***field = (char ***)((char *)t->base + s->offset);
+	int r;
+
+	if (node->kind != NODE_LIST || node->n > (size_t)s->max)
+		return config_expected(
+			&at, "a list of at most %d labels, such as [gpu]", PROGRAM_LABELS_MAX);
+	r = read_strings(t, s, node, key);
+	for (char **label = *field; r == 0 && label && *label; label++)
+		r = label_check(*label, &at);
+	return r;
+}
+
+static int read_label_cap(
+	struct target *t, const struct setting *s, const struct node *node, const char *key)
+{
+	struct label_caps *caps = (struct label_caps *)((char *)t->base + s->offset);
+	struct place at = place_of(t, node, key);
+	cleanup_free char *text = NULL;
+	char name[KEY_BYTES_MAX];
+	int r;
+
+	at.shown = slice_of(node->key); /* if it is wrong, it is the name and not its value */
+	r = label_check(node->key, &at);
+	if (r < 0)
+		return r;
+	join(name, key, ".", node->key);
+	at = place_of(t, node, name);
+	if (node->kind != NODE_TEXT)
+		return config_expected(&at, "a whole number from %lld to %lld", (long long)s->min,
+			(long long)s->max);
+	r = expand(&at, node, &text);
+	if (r < 0 || !*text)
+		return r;
+	at.shown = slice_of(node->text);
+	return label_caps_add(s, caps, node->key, text, &at);
+}
+
+static int read_label_caps(
+	struct target *t, const struct setting *s, const struct node *map, const char *key)
+{
+	int r = 0;
+
+	for (const struct node *node = map->first; node && r == 0; node = node->next)
+		r = read_label_cap(t, s, node, key);
+	return r;
+}
+
 /* ---- mappings ---- */
 
 static int read_map(struct target *t, const char *prefix, const struct node *map);
@@ -210,6 +263,10 @@ static int read_value(
 		r = read_argv(t, s, node, key);
 	else if (s->kind == SETTING_ENVIRONMENT)
 		r = read_environment(t, s, node, key);
+	else if (s->kind == SETTING_LABELS)
+		r = read_labels(t, s, node, key);
+	else if (s->kind == SETTING_LABEL_CAPS && node->kind == NODE_MAP)
+		r = read_label_caps(t, s, node, key);
 	else if (s->kind == SETTING_QUEUES)
 		r = read_queues(t, node, key);
 	else if (s->kind == SETTING_PROGRAMS)

@@ -280,6 +280,58 @@ static int store_directories(
 	return r;
 }
 
+int label_check(const char *name, const struct place *at)
+{
+	return text_is_label(name)
+		       ? 0
+		       : config_expected(at, "as a label 1 to 64 letters, digits, _ . : or -");
+}
+
+int label_caps_add(const struct setting *s, struct label_caps *caps, const char *name,
+	const char *text, const struct place *at)
+{
+	struct label_cap *grown;
+	int64_t max;
+
+	if (parse_int(text, s->min, s->max, &max) < 0)
+		return config_expected(at, "a whole number from %lld to %lld", (long long)s->min,
+			(long long)s->max);
+	for (size_t i = 0; i < caps->n; i++)
+		if (!strcmp(caps->caps[i].name, name))
+			return config_expected(at, "each label once");
+	if (caps->n == LABEL_CAPS_MAX)
+		return config_fault(at, "more than %d labels", LABEL_CAPS_MAX);
+	grown = reallocarray(caps->caps, caps->n + 1, sizeof(*grown));
+	if (!grown)
+		return config_no_memory(at);
+	caps->caps = grown;
+	grown[caps->n] = (struct label_cap){ strdup(name), (unsigned)max };
+	return grown[caps->n++].name ? 0 : config_no_memory(at);
+}
+
+/* A label may hold colons itself. */
+static int store_label_caps(
+	const struct setting *s, void *field, const char *text, const struct place *at)
+{
+	cleanup_free char *copy = strdup(text);
+	char *rest = copy, *name;
+	int r = 0;
+
+	if (!copy)
+		return config_no_memory(at);
+	while (r == 0 && (name = strsep(&rest, ","))) {
+		char *number = strrchr(name, ':');
+
+		if (!number)
+			return expected_kind(s, at);
+		*number++ = '\0';
+		r = label_check(name, at);
+		if (r == 0)
+			r = label_caps_add(s, field, name, number, at);
+	}
+	return r;
+}
+
 /* What can be stored from one text; the others are read by config_tree.c. */
 typedef int (*store_fn)(
 	const struct setting *s, void *field, const char *text, const struct place *at);
@@ -298,6 +350,7 @@ static const store_fn stores[] = {
 	[SETTING_WORD_TEXT] = store_word_text,
 	[SETTING_ADDRESSES] = store_addresses,
 	[SETTING_DIRECTORIES] = store_directories,
+	[SETTING_LABEL_CAPS] = store_label_caps,
 };
 
 int setting_store(
@@ -311,6 +364,14 @@ static void free_secret(char *text)
 	if (text)
 		explicit_bzero(text, strlen(text));
 	free(text);
+}
+
+static void free_label_caps(struct label_caps *caps)
+{
+	for (size_t i = 0; i < caps->n; i++)
+		free(caps->caps[i].name);
+	free(caps->caps);
+	*caps = (struct label_caps){ 0 };
 }
 
 void setting_release_all(const struct setting_table *table, void *base)
@@ -331,7 +392,11 @@ void setting_release_all(const struct setting_table *table, void *base)
 		case SETTING_DIRECTORIES:
 		case SETTING_ARGV:
 		case SETTING_ENVIRONMENT:
+		case SETTING_LABELS:
 			*(char ***)field = strings_free(*(char ***)field);
+			break;
+		case SETTING_LABEL_CAPS:
+			free_label_caps(field);
 			break;
 		default:
 			break;

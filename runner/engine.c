@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <utlist.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -62,77 +61,6 @@ void task_set_timer(struct task *task, uint64_t at_us)
 		r = sd_event_source_set_enabled(task->timer, SD_EVENT_ONESHOT);
 	if (r < 0)
 		log_error("task.no-timer", LOG_S("task", task->request.id), LOG_ERRNO(r));
-}
-
-/* ---- slots of programs ---- */
-
-static struct program_slots *find_slots(struct engine *engine, const char *name)
-{
-	struct program_slots *slots;
-	HASH_FIND_STR(engine->slots, name, slots);
-	if (slots)
-		return slots;
-	slots = calloc(1, sizeof(*slots));
-	if (!slots || !(slots->name = strdup(name))) {
-		free(slots);
-		return NULL;
-	}
-	HASH_ADD_KEYPTR(hh, engine->slots, slots->name, strlen(slots->name), slots);
-	return slots;
-}
-
-static bool has_room(const struct program_slots *slots, const struct task *task)
-{
-	unsigned max = task->launch.program->slots;
-	return max == 0 || slots->used < max;
-}
-
-static bool is_queued(const struct task *task)
-{
-	return task->prev; /* utlist: every element of a list has a predecessor */
-}
-
-static void dequeue(struct task *task)
-{
-	DL_DELETE(task->slots->waiting, task);
-	task->prev = task->next = NULL;
-}
-
-static void take_slot_and_start(struct task *task)
-{
-	task->slots->used++;
-	task_dispatch(task, TASK_ON_START);
-}
-
-static int on_kick(sd_event_source *source, void *userdata)
-{
-	struct engine *engine = userdata;
-	struct program_slots *slots, *tmp;
-	(void)source;
-	HASH_ITER (hh, engine->slots, slots, tmp) {
-		while (slots->waiting && has_room(slots, slots->waiting)) {
-			struct task *task = slots->waiting;
-			dequeue(task);
-			take_slot_and_start(task);
-		}
-		if (!slots->waiting && slots->used == 0) {
-			HASH_DELETE(hh, engine->slots, slots);
-			free(slots->name);
-			free(slots);
-		}
-	}
-	return 0;
-}
-
-void task_release_slot(struct task *task)
-{
-	if (is_queued(task))
-		dequeue(task);
-	else
-		task->slots->used--;
-	task->slots = NULL;
-	/* From the loop, not from here: what starts may end at once and come here again. */
-	sd_event_source_set_enabled(task->engine->kick_source, SD_EVENT_ONESHOT);
 }
 
 /* ---- children ---- */
@@ -234,12 +162,9 @@ static int add_sources(struct engine *engine)
 	int r = sd_event_add_signal(engine->loop, &engine->child_source, SIGCHLD, on_child, engine);
 	if (r < 0)
 		return r;
-	/* All sources have one priority: some pipe of a program that floods can always be read, and
-	 * whatever came after the pipes would never come. */
-	r = sd_event_add_defer(engine->loop, &engine->kick_source, on_kick, engine);
-	if (r < 0 || (r = sd_event_source_set_enabled(engine->kick_source, SD_EVENT_OFF)) < 0)
-		return r;
-	r = engine_memory_init(engine);
+	r = engine_slots_init(engine);
+	if (r >= 0)
+		r = engine_memory_init(engine);
 	if (r >= 0)
 		r = engine_tend_init(engine);
 	return r < 0 ? r : engine_watch_init(engine);
@@ -274,26 +199,15 @@ int engine_new(sd_event *loop, const struct engine_options *options,
 	return 0;
 }
 
-static void free_slots(struct engine *engine)
-{
-	struct program_slots *slots, *tmp;
-	HASH_ITER (hh, engine->slots, slots, tmp) {
-		HASH_DELETE(hh, engine->slots, slots);
-		free(slots->name);
-		free(slots);
-	}
-}
-
 struct engine *engine_free(struct engine *engine)
 {
 	if (!engine)
 		return NULL;
 	assert(!engine->by_id);
-	free_slots(engine);
+	engine_slots_deinit(engine);
 	sd_event_source_unref(engine->child_source);
 	sd_event_source_unref(engine->inotify_source);
 	sd_event_source_unref(engine->poll_source);
-	sd_event_source_unref(engine->kick_source);
 	sd_event_source_unref(engine->memory_source);
 	sd_event_source_unref(engine->tend_source);
 	cgroup_close(&engine->groups);
@@ -355,17 +269,16 @@ int engine_submit(struct engine *engine, struct request *request, struct launch 
 {
 	if (engine_find(engine, request->id))
 		return -EEXIST;
-	struct program_slots *slots = find_slots(engine, launch->program->name);
-	struct task *task = slots ? task_new(engine, request, launch, front_data) : NULL;
-	if (!task)
+	struct cap **caps = engine_find_caps(engine, request, launch->program);
+	struct task *task = caps ? task_new(engine, request, launch, front_data) : NULL;
+	if (!task) {
+		engine_drop_caps(engine, caps);
 		return -ENOMEM;
+	}
 	HASH_ADD_KEYPTR(hh_id, engine->by_id, task->request.id, strlen(task->request.id), task);
 	task->attempt = attempt;
-	task->slots = slots;
-	if (!slots->waiting && has_room(slots, task))
-		take_slot_and_start(task);
-	else
-		DL_APPEND(slots->waiting, task);
+	task->caps = caps;
+	task_start_in_turn(task);
 	return 0;
 }
 

@@ -54,8 +54,10 @@ int engine_new(sd_event *loop, const struct engine_options *options,
 struct engine *engine_free(struct engine *engine); /* gives NULL; no task may be left */
 
 /* Accepts @request (moved) to run @launch (moved) for the @attempt-th time. @front_data is the
- * caller's, see task_front_data. The task starts at once, or as soon as its program has a free
- * slot. -EEXIST: a task of this id is here; -ENOMEM. After a failure both are still the caller's.
+ * caller's, see task_front_data. The task starts at once, or as soon as its program has a free slot
+ * and each label of its program and its request, as far as they have a cap; of those that wait,
+ * those with a higher launch.rank first, then those that came first. -EEXIST: a task of this id is
+ * here; -ENOMEM. After a failure both are still the caller's.
  */
 int engine_submit(struct engine *engine, struct request *request, struct launch *launch,
 	unsigned attempt, void *front_data);
@@ -92,8 +94,9 @@ pid_t task_pid(const struct task *task); /* 0 before it runs */
 
 /* What somebody who looks wants to know. */
 struct task_view {
-	const char *state; /* for people: "waiting", "running", "paused", "ending" */
-	pid_t pid;         /* 0: the program does not run (any more) */
+	const char *state;     /* for people: "waiting", "running", "paused", "ending" */
+	const char *waits_for; /* to start: "program" (a slot of it) or a label; NULL: nothing */
+	pid_t pid;             /* 0: the program does not run (any more) */
 	unsigned attempt;
 	uint64_t started_us; /* clock_now_us; 0: not yet */
 	uint64_t running_us; /* since then, without the pauses */

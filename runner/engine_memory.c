@@ -168,6 +168,7 @@ void task_look(const struct task *task, struct task_view *ret)
 {
 	*ret = (struct task_view){
 		.state = word_of(task),
+		.waits_for = task_waits_for(task),
 		.pid = task->exited ? 0 : task->pid,
 		.started_us = task->started_us,
 		.attempt = task->attempt,

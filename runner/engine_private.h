@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What the files of the engine share: engine.c (tasks, slots, the table at work), engine_actions.c
- * (what the table's actions do), engine_io.c (pipes), engine_tree.c (whole process trees),
- * engine_memory.c (what those use). Nobody else includes this.
+ * What the files of the engine share: engine.c (tasks, the table at work), engine_slots.c (which
+ * may start), engine_actions.c (what the table's actions do), engine_io.c (pipes), engine_tree.c
+ * (whole process trees), engine_memory.c (what those use). Nobody else includes this.
  */
 
 #include <sys/resource.h>
@@ -20,11 +20,13 @@
 /* Actions and readers say which event follows; this says that none does. */
 #define NO_EVENT (-1)
 
-/* How many tasks of a program run, and which wait for a slot of it. */
-struct program_slots {
+/* How many tasks run of a program, or with a label. */
+struct cap {
 	char *name;
+	unsigned max; /* 0: any number */
 	unsigned used;
-	struct task *waiting; /* utlist, oldest first */
+	unsigned waiting; /* tasks in the list that need it */
+	unsigned claimed; /* by those of them that were walked by */
 	UT_hash_handle hh;
 };
 
@@ -34,7 +36,10 @@ struct engine {
 	struct engine_front front;
 	char **environ; /* what every program gets from ours */
 	struct task *by_id, *by_pid, *by_input_watch, *by_progress_watch;
-	struct program_slots *slots;
+	struct cap *programs; /* uthash: those that have tasks */
+	struct cap *labels;   /* of the configuration, in its order */
+	size_t n_labels;
+	struct task *waiting; /* utlist: by rank, then by age */
 	uint64_t last_serial;
 	bool relay_paused;
 	bool had_large; /* an input or output that shows in our own peak memory */
@@ -60,8 +65,9 @@ struct task {
 	void *front_data;
 	unsigned attempt;
 	UT_hash_handle hh_id, hh_pid, hh_input_watch, hh_progress_watch;
-	struct task *prev, *next;    /* in program_slots.waiting */
-	struct program_slots *slots; /* where its slot is taken; NULL: none */
+	struct task *prev, *next; /* in engine.waiting */
+	struct cap **caps;     /* what it needs; first its program's, last NULL. NULL: released */
+	struct cap *waits_for; /* that of them which had no room; NULL: it does not wait */
 
 	enum task_state state;
 	enum cause cause; /* why it is being ended; CAUSE_NONE: it is not */
@@ -114,7 +120,6 @@ struct task {
 /* engine.c */
 void task_dispatch(struct task *task, int event);
 void task_set_timer(struct task *task, uint64_t at_us);
-void task_release_slot(struct task *task);
 /* Takes the task out of all tables and frees it. */
 void task_free(struct task *task);
 void task_add_usage(struct task *task, const struct rusage *usage);
@@ -123,6 +128,20 @@ uint64_t task_running_us(const struct task *task);
 /* How many processes the kernel has ended for want of memory, in our control group if that can be
  * told, else on all of the machine; as of now (@exactly) or of at most a second ago. */
 uint64_t engine_oom_kills(struct engine *engine, bool exactly);
+
+/* engine_slots.c */
+int engine_slots_init(struct engine *engine);
+void engine_slots_deinit(struct engine *engine);
+/* What a task of this request needs to start: for task.caps, or NULL when memory is short. */
+struct cap **engine_find_caps(
+	struct engine *engine, const struct request *request, const struct program *program);
+void engine_drop_caps(struct engine *engine, struct cap **caps);
+/* Starts it, now or when there is room for it. */
+void task_start_in_turn(struct task *task);
+/* It has ended, or will not start. */
+void task_release_slot(struct task *task);
+/* "program" or the name of a label; NULL: it does not wait. */
+const char *task_waits_for(const struct task *task);
 
 /* engine_actions.c: each gives the next event or NO_EVENT. */
 int task_act(struct task *task, enum task_action action);

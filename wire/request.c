@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "wire/base64.h"
 #include "wire/json.h"
 #include "wire/msgpack.h"
@@ -18,7 +19,6 @@
 #define ROUTING_KEY_MAX 255
 #define GROUP_MAX       255
 #define LABELS_MAX      16
-#define LABEL_MAX       64
 #define DEPTH_MAX       100
 
 struct decoding {
@@ -153,21 +153,12 @@ static int read_group(struct decoding *d, const struct member *m, struct error *
 	return r < 1 || r > GROUP_MAX ? bad(err, "group must be 1 to 255 bytes") : REQUEST_OK;
 }
 
-static bool is_label(const char *text)
-{
-	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				      "0123456789_.:-";
-	size_t len = strlen(text);
-
-	return len >= 1 && len <= LABEL_MAX && strspn(text, letters) == len;
-}
-
 static int add_label(struct buf *labels, const struct member *m, struct error *err)
 {
 	char *label = NULL;
 	int r = member_text(m, &label, err);
 
-	if (r == 0 && !is_label(label))
+	if (r == 0 && !text_is_label(label))
 		r = error_set(err, -EINVAL,
 			"labels: each is 1 to 64 letters, digits, '_', '.', ':' or '-'");
 	if (r == 0)

@@ -273,6 +273,7 @@ static struct seen *seen_new(struct world *w, const struct job *job, struct laun
 		snprintf(seen->id, sizeof(seen->id), "task-%u", w->n_jobs++);
 	launch->path = strdup(fill_argv(seen, job));
 	launch->program = &seen->program;
+	launch->rank = job->rank;
 	seen->program = (struct program){
 		.name = strdup(job->name ? job->name : seen->id),
 		.argv = seen->argv,
@@ -280,6 +281,7 @@ static struct seen *seen_new(struct world *w, const struct job *job, struct laun
 		.environment = job->environment,
 		.silence_timeout_us = job->silence_ms * 1000,
 		.slots = job->slots,
+		.labels = job->program_labels,
 		.pipe_arguments = job->pipe_arguments,
 	};
 	assert_non_null(launch->path);
@@ -295,6 +297,7 @@ int try_submit(struct world *w, const struct job *job, struct seen **ret)
 		.id = strdup(seen->id),
 		.script = strdup(seen->program.name),
 		.timeout_ms = job->timeout_ms,
+		.labels = job->labels ? strdup(job->labels) : NULL,
 	};
 	assert_int_equal(buf_append(&request.input, job->input.data, job->input.len), 0);
 	int r = engine_submit(w->engine, &request, &launch, 1, seen);

@@ -78,6 +78,9 @@ struct job {
 	struct slice input;
 	uint64_t timeout_ms, silence_ms;
 	unsigned slots;
+	const char *labels; /* of the request: "a,b" */
+	char **program_labels;
+	int rank;
 	char **environment;
 	const char *directory;
 	enum pipe_arguments pipe_arguments;

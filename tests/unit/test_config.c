@@ -48,6 +48,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c.queues[0].slots, sysconf(_SC_NPROCESSORS_ONLN));
 	assert_true(c.queues[0].declare && c.queues[0].durable);
 	assert_null(c.queues[0].type);
+	assert_int_equal(c.labels.n, 0);
 	assert_string_equal(c.responses.name, "taskrunner.responses");
 	assert_string_equal(c.responses.type, "direct");
 	assert_true(c.responses.declare && c.responses.durable);
@@ -127,6 +128,7 @@ static const struct sample {
 	{ "broker.tls.cert_file", "%/name" },
 	{ "broker.tls.key_file", "%/password" },
 	{ "broker.tls.insecure", "yes" },
+	{ "labels", "gpu:1,a:b:10000" },
 	{ "responses.exchange", "r" },
 	{ "responses.type", "topic" },
 	{ "responses.declare", "false" },
@@ -252,6 +254,11 @@ static void check_samples(const struct config *c, int round)
 	assert_string_equal(c->broker.tls.cert_file, name_file);
 	assert_string_equal(c->broker.tls.key_file, password_file);
 	assert_true(c->broker.tls.insecure);
+	assert_int_equal(c->labels.n, 2);
+	assert_string_equal(c->labels.caps[0].name, "gpu");
+	assert_int_equal(c->labels.caps[0].max, 1);
+	assert_string_equal(c->labels.caps[1].name, "a:b");
+	assert_int_equal(c->labels.caps[1].max, 10000);
 	assert_string_equal(c->responses.name, "r");
 	assert_string_equal(c->responses.type, "topic");
 	assert_false(c->responses.declare || c->responses.durable);
@@ -437,6 +444,36 @@ static void test_queues(void **state)
 	assert_int_equal(c.queues[1].slots, sysconf(_SC_NPROCESSORS_ONLN));
 	assert_string_equal(c.queues[2].name, "a:b");
 	assert_int_equal(c.queues[2].slots, 4);
+	config_deinit(&c);
+}
+
+static void test_labels(void **state)
+{
+	char *env[] = { "N=3", NULL };
+	struct config c = accept("labels: {gpu: 1, x.y-z_0: \"${N}\", none: '${UNSET:-}'}\n"
+				 "programs:\n  a: {argv: [x], labels: [gpu, \"a:b\"]}\n"
+				 "  b: {argv: [x], labels: []}\n  c: {argv: [x], labels: }\n",
+		env);
+	struct program *programs = c.catalogue.programs;
+
+	(void)state;
+	assert_int_equal(c.labels.n, 2);
+	assert_string_equal(c.labels.caps[0].name, "gpu");
+	assert_int_equal(c.labels.caps[0].max, 1);
+	assert_string_equal(c.labels.caps[1].name, "x.y-z_0");
+	assert_int_equal(c.labels.caps[1].max, 3);
+	assert_string_equal(programs[0].labels[0], "gpu");
+	assert_string_equal(programs[0].labels[1], "a:b");
+	assert_null(programs[0].labels[2]);
+	assert_null(programs[1].labels);
+	assert_null(programs[2].labels);
+	config_deinit(&c);
+	c = accept("labels: {}\n", env);
+	assert_int_equal(c.labels.n, 0);
+	config_deinit(&c);
+	c = accept("labels: {gpu: nonsense}\n", (char *[]){ "TASKRUNNER_LABELS=m:2", NULL });
+	assert_int_equal(c.labels.n, 1);
+	assert_string_equal(c.labels.caps[0].name, "m");
 	config_deinit(&c);
 }
 
@@ -688,6 +725,7 @@ int main(void)
 		cmocka_unit_test(test_empty_is_not_given),
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_queues),
+		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_programs),
 		cmocka_unit_test(test_catalogue_can_be_taken),
 		cmocka_unit_test(test_substitution),

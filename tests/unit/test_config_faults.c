@@ -12,7 +12,7 @@ static const struct fault {
 } faults[] = {
 	/* keys and shapes */
 	{ "nmae: x\n", "f.yaml:1: nmae: unknown key; expected one of compat, name, broker, queues, "
-		       "responses, "
+		       "labels, responses, "
 		       "control, events, cancellation, dead_letter_queue, delivery, run_directory, "
 		       "cgroups, limits, log, "
 		       "program_directories, search_path, pipe_arguments, programs" },
@@ -24,7 +24,7 @@ static const struct fault {
 				      "insecure" },
 	{ "limits.input: 1MiB\n",
 		"f.yaml:1: (a key): unknown key; expected one of compat, name, broker, queues, "
-		"responses, control, events, cancellation, dead_letter_queue, delivery, "
+		"labels, responses, control, events, cancellation, dead_letter_queue, delivery, "
 		"run_directory, "
 		"cgroups, limits, "
 		"log, program_directories, search_path, pipe_arguments, programs" },
@@ -34,7 +34,7 @@ static const struct fault {
 	{ "programs:\n  a:\n    argv: [x]\n    cwd: /\n",
 		"f.yaml:4: programs.a.cwd: unknown key; expected one of argv, directory, "
 		"environment, "
-		"timeout, silence_timeout, slots, pipe_arguments" },
+		"timeout, silence_timeout, slots, labels, pipe_arguments" },
 	{ "name: a\nname: b\n",
 		"f.yaml:2: name: the key stands twice in one mapping, first on line 1" },
 	{ "limits: 5\n", "f.yaml:1: limits: expected a mapping (key: value)" },
@@ -175,6 +175,32 @@ static const struct fault {
 		"f.yaml:2: queues: taskrunner.dead-letters is both a request queue and the "
 		"dead-letter "
 		"queue" },
+
+/* labels */
+#define LABEL_RULE "expected as a label 1 to 64 letters, digits, _ . : or -"
+	{ "labels: [gpu]\n",
+		"f.yaml:1: labels: expected label:number, several with commas or as a mapping" },
+	{ "labels: gpu\n",
+		"f.yaml:1: labels: expected label:number, several with commas or as a mapping, not "
+		"gpu" },
+	{ "labels:\n  gpu: 0\n",
+		"f.yaml:2: labels.gpu: expected a whole number from 1 to 10000, not 0" },
+	{ "labels: {gpu: 10001}\n",
+		"f.yaml:1: labels.gpu: expected a whole number from 1 to 10000, not 10001" },
+	{ "labels: {gpu: [1]}\n", "f.yaml:1: labels.gpu: expected a whole number from 1 to 10000" },
+	{ "labels: {a b: 1}\n", "f.yaml:1: labels: " LABEL_RULE ", not \"a b\"" },
+	{ "labels: {gpu: 1, gpu: 2}\n",
+		"f.yaml:1: gpu: the key stands twice in one mapping, first on line 1" },
+	{ "programs: {a: {argv: [x], labels: gpu}}\n",
+		"f.yaml:1: programs.a.labels: expected a list of at most 16 labels, such as "
+		"[gpu]" },
+	{ "programs: {a: {argv: [x], labels: [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]}}\n",
+		"f.yaml:1: programs.a.labels: expected a list of at most 16 labels, such as "
+		"[gpu]" },
+	{ "programs: {a: {argv: [x], labels: [a/b]}}\n",
+		"f.yaml:1: programs.a.labels: " LABEL_RULE },
+	{ "programs: {a: {argv: [x], labels: ['']}}\n",
+		"f.yaml:1: programs.a.labels: " LABEL_RULE },
 
 	/* programs */
 	{ "programs: [a]\n", "f.yaml:1: programs: expected a mapping of names to programs" },
@@ -323,6 +349,14 @@ static const struct fault environment_faults[] = {
 		"environment: TASKRUNNER_DEAD_LETTER_QUEUE: taskrunner.requests is both a request "
 		"queue "
 		"and the dead-letter queue" },
+	{ "TASKRUNNER_LABELS=gpu", "environment: TASKRUNNER_LABELS: expected label:number, several "
+				   "with commas or as a mapping, not gpu" },
+	{ "TASKRUNNER_LABELS=gpu:0", "environment: TASKRUNNER_LABELS: expected a whole number from "
+				     "1 to 10000, not gpu:0" },
+	{ "TASKRUNNER_LABELS=gpu:1,:2",
+		"environment: TASKRUNNER_LABELS: " LABEL_RULE ", not gpu:1,:2" },
+	{ "TASKRUNNER_LABELS=gpu:1,gpu:2",
+		"environment: TASKRUNNER_LABELS: expected each label once, not gpu:1,gpu:2" },
 	{ "TASKRUNNER_PROGRAM_DIRECTORIES=/tmp::/", "environment: TASKRUNNER_PROGRAM_DIRECTORIES: "
 						    "expected absolute paths of directories, "
 						    "not /tmp::/" },
@@ -346,6 +380,30 @@ static void test_faults_of_the_environment(void **state)
 	}
 	refuse("", 0, (char *[]){ "TASKRUNNER_NAME=a", "TASKRUNNER_NAME=b", NULL },
 		"environment: TASKRUNNER_NAME: is there twice");
+}
+
+static void test_many_labels(void **state)
+{
+	cleanup_with(buf_deinit) struct buf yaml = { 0 };
+	char *env[] = { NULL };
+	struct config c;
+
+	(void)state;
+	buf_append_text(&yaml, "labels:\n");
+	for (int i = 0; i < 64; i++)
+		buf_printf(&yaml, "  %c%063d: 1\n", 'a', i);
+	buf_append(&yaml, "", 1);
+	c = accept(yaml.data, env);
+	assert_int_equal(c.labels.n, 64);
+	config_deinit(&c);
+	yaml.len--;
+	buf_append_text(&yaml, "  b: 1\n");
+	refuse(yaml.data, yaml.len, env, "f.yaml:66: labels.b: more than 64 labels");
+	refuse("labels: {"
+	       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: 1}\n",
+		79, env,
+		"f.yaml:1: labels: " LABEL_RULE
+		", not \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\"");
 }
 
 static void test_long_names(void **state)
@@ -397,6 +455,9 @@ static void test_secrets_are_not_told(void **state)
 		"broker: {tls: {ca_file: '/${SECRET}'}}\n",
 		"program_directories: ['/${SECRET}']\n",
 		"queues: [{name: a, slots: '${SECRET}'}]\n",
+		"labels: {gpu: '${SECRET}'}\n",
+		"labels: '${SECRET}:x:1,${SECRET}:x:1'\n",
+		"labels: '${SECRET} :1'\n",
 	};
 	char *env[] = { "SECRET=hunter2", NULL };
 
@@ -524,6 +585,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_faults_of_the_file),
 		cmocka_unit_test(test_faults_of_the_environment),
+		cmocka_unit_test(test_many_labels),
 		cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_secrets_are_not_told),
 		cmocka_unit_test(test_bombs),

@@ -228,6 +228,25 @@ static void test_quoting_keeps_the_bound(void **state)
 	buf_deinit(&out);
 }
 
+static void test_labels(void **state)
+{
+	static const char most[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.";
+
+	(void)state;
+	assert_int_equal(strlen(most), 64);
+	assert_true(text_is_label(most));
+	assert_true(text_is_label("a:b-c"));
+	assert_true(text_is_label("-"));
+	assert_false(text_is_label(""));
+	assert_false(text_is_label("a b"));
+	assert_false(text_is_label("a,b"));
+	assert_false(text_is_label("a/b"));
+	assert_false(text_is_label("\xC3\xA4"));
+	assert_false(
+		text_is_label("0abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_."));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_quoting),
 		cmocka_unit_test(test_quoting_is_cut),
 		cmocka_unit_test(test_quoting_keeps_the_bound),
+		cmocka_unit_test(test_labels),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);
