@@ -14,6 +14,12 @@
 const struct verb *const verbs[] = {
 	&verb_run,
 	&verb_cancel,
+	&verb_kill,
+	&verb_pause,
+	&verb_resume,
+	&verb_hold,
+	&verb_play,
+	&verb_signal,
 	&verb_completion,
 	NULL,
 };

@@ -90,6 +90,12 @@ struct verb {
 
 extern const struct verb verb_run;
 extern const struct verb verb_cancel;
+extern const struct verb verb_kill;
+extern const struct verb verb_pause;
+extern const struct verb verb_resume;
+extern const struct verb verb_hold;
+extern const struct verb verb_play;
+extern const struct verb verb_signal;
 extern const struct verb verb_completion;
 
 extern const struct verb *const verbs[]; /* as they are listed; ends with NULL */
