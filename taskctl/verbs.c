@@ -20,6 +20,7 @@ const struct verb *const verbs[] = {
 	&verb_hold,
 	&verb_play,
 	&verb_signal,
+	&verb_ps,
 	&verb_completion,
 	NULL,
 };

@@ -96,6 +96,7 @@ extern const struct verb verb_resume;
 extern const struct verb verb_hold;
 extern const struct verb verb_play;
 extern const struct verb verb_signal;
+extern const struct verb verb_ps;
 extern const struct verb verb_completion;
 
 extern const struct verb *const verbs[]; /* as they are listed; ends with NULL */
