@@ -21,6 +21,13 @@ const struct verb *const verbs[] = {
 	&verb_play,
 	&verb_signal,
 	&verb_ps,
+	&verb_status,
+	&verb_runners,
+	&verb_programs,
+	&verb_drain,
+	&verb_undrain,
+	&verb_slots,
+	&verb_reload,
 	&verb_completion,
 	NULL,
 };

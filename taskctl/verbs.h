@@ -97,6 +97,13 @@ extern const struct verb verb_hold;
 extern const struct verb verb_play;
 extern const struct verb verb_signal;
 extern const struct verb verb_ps;
+extern const struct verb verb_status;
+extern const struct verb verb_runners;
+extern const struct verb verb_programs;
+extern const struct verb verb_drain;
+extern const struct verb verb_undrain;
+extern const struct verb verb_slots;
+extern const struct verb verb_reload;
 extern const struct verb verb_completion;
 
 extern const struct verb *const verbs[]; /* as they are listed; ends with NULL */
