@@ -140,3 +140,152 @@ def test_ps_of_a_frozen_runner(runner, client, taskctl):
 def test_ps_usage(taskctl, arguments, told):
     status, out, err = taskctl("ps", *arguments)
     assert (status, out) == (2, b"") and told in err
+
+
+# status
+
+def test_status(runner, client, taskctl):
+    r = runner()
+    id = client.submit("act", steps(["stdout", "one\ntwo\nthree\n"], ["stderr", "bad \x1b[31mred\n"],
+                                    ["progress", "x"], ["sleep", 200]), group="a group")
+    client.wait_progress(id)
+    status, out, err = taskctl("status", id)
+    assert (status, err) == (0, "")
+    facts = dict(line.split(":", 1) for line in out.decode().splitlines())
+    assert facts["id"].strip() == id and facts["state"].strip() == "running"
+    assert facts["program"].strip() == "act" and facts["group"].strip() == "a group"
+    assert facts["runner"].strip() == r.name and facts["attempt"].strip() == "1"
+    assert "running" in facts and "age" in facts and "stdout" not in facts
+    said = lambda: taskctl("status", "--tail", "2", id)[1].decode()
+    client.wait(lambda: "three" in said() and "red" in said(), "the last lines")
+    assert said().endswith("stdout, last lines:\n  two\n  three\nstderr, last lines:\n  bad  [31mred\n")
+
+
+def test_status_for_programs(runner, client, taskctl):
+    runner()
+    ids = [hang(client), client.submit("act", steps(["stdout", "a\nb\nc"], ["progress", "x"],
+                                                    ["sleep", 200]))]
+    client.wait_progress(ids[1])
+    tell = lambda: records(taskctl, "status", "--tail", "2", *ids)
+    client.wait(lambda: any(a["stdout"] for a in tell()), "the last lines")
+    said = {a["id"]: a for a in tell()}
+    assert set(said) == set(ids)
+    assert said[ids[1]]["stdout"] == "b\nc" and not said[ids[0]]["stdout"]
+    listed = {a["id"]: a for a in records(taskctl, "ps")}
+    assert set(said[ids[0]]) == set(listed[ids[0]]) | {"stdout", "stderr"}
+    assert records(taskctl, "status", ids[1])[0]["stdout"] is None
+
+
+def test_status_of_what_is_not_there(runner, client, taskctl):
+    r = runner()
+    id = client.submit("act", steps())
+    client.final(id)
+    client.wait(lambda: taskctl("status", id) == (
+        1, b"", "taskctl: %s: has ended already, says %s\n" % (id, r.name)), "that it has ended")
+    status, out, err = taskctl("status", "--wait", "300ms", "nobody's")
+    assert (status, out) == (5, b"") and "nobody's: no runner has it (1 answered)" in err
+    assert taskctl("status")[0] == 2
+    assert taskctl("status", "a/b")[0] == 2
+    assert taskctl("status", "--tail", "x", "y")[0] == 2
+
+
+# runners, programs
+
+def test_runners(runner, client, taskctl):
+    first, second = runner(queues=[{"name": client.names.queue, "slots": 3}]), runner()
+    hang(client)
+    said = records(taskctl, "runners")
+    assert [a["runner"] for a in said] == sorted([first.name, second.name])
+    assert {a["pid"] for a in said} == {first.pid, second.pid}
+    assert {a["instance"] for a in said} == {first.instance, second.instance}
+    for a in said:
+        assert (a["host"], a["state"]) == (platform.node(), "ready")
+        assert a["version"] and a["uptime_ms"] >= 0 and a["load"] >= 0
+        assert a["queues"] == "%s:%d" % (client.names.queue, a["slots"])
+        assert a["free"] == a["slots"] - a["used"] and a["held"] == a["waiting"] == 0
+    assert sum(a["used"] for a in said) == 1 and sorted(a["slots"] for a in said) == [3, 4]
+    status, out, err = taskctl("runners")
+    lines = out.decode().splitlines()
+    assert (status, err, len(lines)) == (0, "", 3)
+    assert lines[0].split()[:6] == ["RUNNER", "STATE", "HOST", "VERSION", "SLOTS", "USED"]
+    assert first.name in out.decode() and client.names.queue in out.decode()
+
+
+def test_programs(runner, client, taskctl):
+    napping = {"nap": program("/bin/true", slots=2, timeout="90s")}
+    first, second = runner(programs=napping), runner()
+    said = {a["program"]: a for a in records(taskctl, "programs")}
+    assert said["act"]["runners"] == sorted([first.name, second.name])
+    assert said["nap"] == {"program": "nap", "runners": [first.name], "timeout_ms": 90000, "slots": 2}
+    assert {a["program"] for a in records(taskctl, "programs", "--runner", second.name)} == {
+        name for name in said if second.name in said[name]["runners"]}
+    lines = [line.split() for line in taskctl("programs")[1].decode().splitlines()]
+    assert ["nap", "1", "min", "30", "s", "2", first.name] in lines
+
+
+@pytest.mark.parametrize("verb", ["runners", "programs", "status x"])
+def test_nobody_and_nothing(taskctl, client, verb):
+    status, out, err = taskctl(*verb.split())
+    assert (status, out) == (4, b"") and err.count("no control exchange") == 1
+    client.channel.exchange_declare(client.names.control, "fanout", durable=True)
+    status, out, err = taskctl(*verb.split(), "--wait", "300ms")
+    assert (status, out) == (5, b"") and "no runner has answered" in err and "is one running" in err
+    status, out, err = taskctl(*verb.split(), url="amqp://127.0.0.1:1")
+    assert (status, out) == (3, b"") and "no connection to the broker" in err
+
+
+# drain, undrain, slots, reload
+
+def test_drain_and_undrain(runner, client, taskctl):
+    first, second = runner(), runner()
+    assert taskctl("drain", first.name) == (0, ("%s: accepted\n" % first.name).encode(), "")
+    states = lambda: {a["runner"]: a["state"] for a in records(taskctl, "runners")}
+    assert states() == {first.name: "draining", second.name: "ready"}
+    assert client.run("act", steps())[-1].headers["x-tr-runner"] == second.name
+    said = records(taskctl, "drain", "--all")
+    assert {(a["runner"], a["instance"], a["result"], a["error"]) for a in said} == {
+        (r.name, r.instance, "accepted", None) for r in (first, second)}
+    assert set(states().values()) == {"draining"}
+    status, out, err = taskctl("undrain", first.instance, second.name, "nobody", "--wait", "500ms")
+    assert status == 5 and len(out.splitlines()) == 2
+    assert "nobody: no runner of this name has answered; 'taskctl runners'" in err
+    assert set(states().values()) == {"ready"}
+
+
+def test_slots(runner, client, taskctl):
+    r = runner()
+    assert taskctl("slots", "7", r.name)[0] == 0
+    assert records(taskctl, "runners")[0]["slots"] == 7
+    assert taskctl("slots", "2", "--queue", client.names.queue, "--all")[0] == 0
+    assert records(taskctl, "runners")[0]["slots"] == 2
+    assert taskctl("slots", "1", "--queue", "other", "--all") == (
+        3, b"", "taskctl: %s: it has no such queue\n" % r.name)
+    [said] = records(taskctl, "slots", "1", "--queue", "other", r.name, status=3)
+    assert (said["result"], said["error"]) == ("error", "it has no such queue")
+
+
+def test_reload(runner, client, taskctl):
+    r = runner()
+    assert taskctl("reload", "--all")[0] == 0
+    r.wait_log("config.reloaded")
+    with open(r.config_file, "a") as f:
+        f.write("\nunknown: 1\n")
+    status, out, err = taskctl("reload", r.name)
+    assert (status, out) == (3, b"") and r.name in err and "YAML" in err
+
+
+@pytest.mark.parametrize("given, told", [
+    (["drain"], "which runners?"), (["reload", "x", "--all"], "not both"), (["undrain", ""], "empty"),
+    (["slots"], "how many"), (["slots", "x"], "how many"), (["slots", "10001", "--all"], "how many"),
+    (["slots", "1"], "which runners?"), (["runners", "x"], "too much"), (["programs", "x"], "too much")])
+def test_usage(taskctl, given, told):
+    status, out, err = taskctl(*given)
+    assert (status, out) == (2, b"") and told in err
+
+
+@pytest.mark.parametrize("verb", ["drain", "reload"])
+def test_orders_without_anybody(taskctl, client, verb):
+    assert taskctl(verb, "--all")[0] == 4
+    client.channel.exchange_declare(client.names.control, "fanout", durable=True)
+    status, out, err = taskctl(verb, "--all", "--wait", "300ms")
+    assert (status, out) == (5, b"") and "no runner has answered within 300 ms" in err
