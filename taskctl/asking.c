@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,20 @@ struct told {
 	char key[]; /* instance, slash, id; the first holds no slash */
 };
 
+static void complain(struct asking *a, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void complain(struct asking *a, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(a->trouble, sizeof(a->trouble), format, args);
+	va_end(args);
+	if (!a->keeps_quiet)
+		say("%s", a->trouble);
+}
+
 /* ---- asking ---- */
 
 static unsigned patience_ms(const struct asking *a)
@@ -39,7 +54,7 @@ static int ask(struct asking *a, const struct control *control, unsigned quiet_m
 
 	if (r == 0)
 		return 0;
-	say("%s", err.text);
+	complain(a, "%s", err.text);
 	return r == -EINVAL ? EXIT_USAGE : r == -ENOMEM ? EXIT_LOCAL : EXIT_BROKER;
 }
 
@@ -50,7 +65,7 @@ int asking_put(struct asking *a, const struct control *control)
 	int r;
 
 	if (!more) {
-		say("out of memory");
+		complain(a, "out of memory");
 		return EXIT_LOCAL;
 	}
 	a->asked = more;
@@ -187,13 +202,14 @@ static int on_no_answer(struct asking *a, struct asked *asked, const struct task
 {
 	close_question(a, asked);
 	if (event->error.code == -ENOENT) {
-		say("there is no control exchange '%s': either no runner has ever run here, or "
-		    "--control must name another: %s",
+		complain(a,
+			"there is no control exchange '%s': either no runner has ever run here, or "
+			"--control must name another: %s",
 			a->exchange ? a->exchange : TASKCLIENT_CONTROL, event->error.text);
 		return EXIT_NO_QUEUE;
 	}
 	if (event->error.code == -EACCES) {
-		say("%s", event->error.text);
+		complain(a, "%s", event->error.text);
 		return EXIT_BROKER;
 	}
 	a->on_answer(a->userdata, (size_t)(asked - a->asked), NULL);

@@ -30,6 +30,7 @@ struct asking {
 	const char *exchange;      /* as in broker_options */
 	uint64_t wait_ms;
 	bool calls_roll;
+	bool keeps_quiet; /* what is wrong is kept in @trouble, not told */
 	/* An answer to the question put as the @index th, from 0, or NULL: nobody answered. Last
 	 * words without anything else in them are not told. */
 	void (*on_answer)(void *userdata, size_t index, const struct record *answer);
@@ -37,6 +38,7 @@ struct asking {
 	void (*on_roll)(void *userdata, const struct record *answer);
 	void *userdata;
 
+	char trouble[1200];
 	struct asked *asked;
 	size_t n, n_open;
 	uint64_t roll; /* number of that question */

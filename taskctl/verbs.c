@@ -22,6 +22,7 @@ const struct verb *const verbs[] = {
 	&verb_signal,
 	&verb_ps,
 	&verb_status,
+	&verb_top,
 	&verb_runners,
 	&verb_programs,
 	&verb_drain,

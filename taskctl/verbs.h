@@ -98,6 +98,7 @@ extern const struct verb verb_play;
 extern const struct verb verb_signal;
 extern const struct verb verb_ps;
 extern const struct verb verb_status;
+extern const struct verb verb_top;
 extern const struct verb verb_runners;
 extern const struct verb verb_programs;
 extern const struct verb verb_drain;
