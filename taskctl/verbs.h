@@ -90,6 +90,21 @@ struct verb {
 
 extern const struct verb verb_run;
 extern const struct verb verb_cancel;
+extern const struct verb verb_kill;
+extern const struct verb verb_pause;
+extern const struct verb verb_resume;
+extern const struct verb verb_hold;
+extern const struct verb verb_play;
+extern const struct verb verb_signal;
+extern const struct verb verb_ps;
+extern const struct verb verb_status;
+extern const struct verb verb_top;
+extern const struct verb verb_runners;
+extern const struct verb verb_programs;
+extern const struct verb verb_drain;
+extern const struct verb verb_undrain;
+extern const struct verb verb_slots;
+extern const struct verb verb_reload;
 extern const struct verb verb_completion;
 
 extern const struct verb *const verbs[]; /* as they are listed; ends with NULL */
