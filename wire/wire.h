@@ -83,6 +83,9 @@ int cause_parse(struct slice name, enum cause *ret);
 #define HEADER_PEAK_MEMORY  "x-tr-peak-memory"  /* int, bytes */
 #define HEADER_FAILURE_KIND "x-tr-failure-kind" /* text, what the program called its failure */
 
+/* AMQP header on requests. */
+#define HEADER_SENT "x-tr-sent" /* int: when it was asked for, in ms since 1970 */
+
 /* AMQP headers on copies of requests that runners make (docs/delivery.md). */
 #define HEADER_TASK    "x-tr-task"    /* text: the id */
 #define HEADER_CRASHES "x-tr-crashes" /* int: runs that ended with their runner */
