@@ -17,6 +17,7 @@ const struct verb *const verbs[] = {
 	&verb_submit,
 	&verb_wait,
 	&verb_result,
+	&verb_batch,
 	&verb_cancel,
 	&verb_completion,
 	NULL,
