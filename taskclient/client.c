@@ -79,12 +79,8 @@ struct taskclient *taskclient_close(struct taskclient *c)
 	if (!c)
 		return NULL;
 	mq_close(c->mq);
-	while (c->submissions) {
-		struct submission *s = c->submissions;
-
-		c->submissions = s->next;
-		free(s);
-	}
+	while (c->submissions)
+		submission_remove(c, c->submissions);
 	while (c->questions)
 		question_remove(c, c->questions);
 	while (c->first) {

@@ -150,13 +150,17 @@ static int on_response(
 	if (r < 0)
 		return r;
 	read_facts(&d->properties, &ret->facts);
+	taskclient_copy_id(ret->id, ret->response.id);
+	if (ret->mail) {
+		ret->kind = TASKCLIENT_RESPONSE;
+		return EVENT;
+	}
 	s = taskclient_find(c, ret->response.id);
 	if (!s || !is_news(s, &ret->facts)) {
 		taskclient_event_deinit(ret);
 		return NOTHING;
 	}
 	ret->kind = TASKCLIENT_RESPONSE;
-	taskclient_copy_id(ret->id, ret->response.id);
 	if (status_is_final(ret->response.status)) {
 		question_forget(c, s->id);
 		submission_remove(c, s); /* what else comes for it is nobody's */
@@ -239,6 +243,7 @@ static int handle(struct taskclient *c, const struct mq_event *event, struct tas
 	*ret = (struct taskclient_event){ 0 };
 	switch (event->kind) {
 	case MQ_DELIVERY:
+		ret->mail = event->channel == CHANNEL_MAILBOX ? event->delivery.tag : 0;
 		return on_delivery(c, &event->delivery, ret);
 	case MQ_RETURNED:
 		submission_on_returned(c, event);
@@ -273,9 +278,18 @@ static int tick(struct taskclient *c, struct error *err)
 	return r < 0 ? error_set(err, r, "the connection to the server was lost") : 0;
 }
 
-int taskclient_next(struct taskclient *c, struct taskclient_event *ret, struct error *err)
+int taskclient_take(struct taskclient *c, struct mq_event *event, struct taskclient_event *ret,
+	struct error *err)
 {
 	struct error why = { 0 };
+	int r = handle(c, event, ret, &why);
+
+	mq_event_deinit(event);
+	return r < 0 ? error_set(err, r, "%s", why.code ? why.text : strerror(-r)) : r;
+}
+
+int taskclient_next(struct taskclient *c, struct taskclient_event *ret, struct error *err)
+{
 	int r = tick(c, err);
 
 	while (r == 0 && !take_pending(c, ret)) {
@@ -284,10 +298,7 @@ int taskclient_next(struct taskclient *c, struct taskclient_event *ret, struct e
 		r = mq_next(c->mq, &event, err);
 		if (r <= 0)
 			return r;
-		r = handle(c, &event, ret, &why);
-		mq_event_deinit(&event);
-		if (r < 0)
-			return error_set(err, r, "%s", why.code ? why.text : strerror(-r));
+		r = taskclient_take(c, &event, ret, err);
 		if (r != NOTHING)
 			return r;
 	}

@@ -3,20 +3,26 @@
 
 /* What the files of taskclient/ share with each other and nobody else sees. */
 
+#include <uthash.h>
+
 #include "taskclient/taskclient.h"
 
 #define CHANNEL_REQUESTS 1 /* with confirms */
 #define CHANNEL_ANSWERS  2 /* responses and answers come here */
 #define CHANNEL_CONTROL  3 /* of its own: a missing exchange closes the channel */
 #define CHANNEL_INSPECT  4
+#define CHANNEL_PEEK     5 /* what is kept in mailboxes is looked at */
+#define CHANNEL_MAILBOX  6 /* one is emptied */
 
-/* A task that this client has asked for, until its final response. */
+/* A task that this client has asked for or watches, until its final response. */
 struct submission {
-	struct submission *next;
+	UT_hash_handle hh;        /* submissions, by id */
+	UT_hash_handle hh_number; /* unconfirmed, by number; in the order in which they were sent */
 	char id[ID_MAX + 1];
 	uint64_t number; /* of the publish; 0 once it was confirmed */
 	size_t size;     /* of the request's body */
 	bool returned;
+	bool is_detached;          /* its responses go to a mailbox: over once it is confirmed */
 	int64_t attempt, sequence; /* of the last response */
 };
 
@@ -48,7 +54,7 @@ struct taskclient {
 	uint64_t next_number;
 	bool requests_closed; /* the server closed CHANNEL_REQUESTS */
 	bool control_closed;
-	struct submission *submissions;
+	struct submission *submissions, *unconfirmed;
 	struct question *questions;
 	uint64_t last_question;
 	/* What one frame brought besides the event that was given. */
@@ -61,8 +67,16 @@ int taskclient_post(struct taskclient *c, enum taskclient_event_kind kind, const
 	const struct error *err);
 void taskclient_copy_id(char to[ID_MAX + 1], const char *id);
 
+/* events.c */
+/* One that the server has sent, which is released: 0, 1 (@ret holds what it is for the caller), or
+ * a negative errno. */
+int taskclient_take(struct taskclient *c, struct mq_event *event, struct taskclient_event *ret,
+	struct error *err);
+
 /* submit.c: what became of requests */
 struct submission *taskclient_find(struct taskclient *c, const char *id);
+/* A new one; NULL: no memory. */
+struct submission *submission_add(struct taskclient *c, const char *id);
 void submission_remove(struct taskclient *c, struct submission *gone);
 int submission_on_confirm(struct taskclient *c, const struct mq_event *event);
 void submission_on_returned(struct taskclient *c, const struct mq_event *event);

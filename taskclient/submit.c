@@ -9,25 +9,49 @@
 #include "taskclient/internal.h"
 #include "wire/request.h"
 
-#define LOST "the connection to the server was lost"
+#define PRIORITY_MAX 9
+#define DEPTH_MAX    100
+
+#define LOST         "the connection to the server was lost"
 
 struct submission *taskclient_find(struct taskclient *c, const char *id)
 {
-	for (struct submission *s = c->submissions; s; s = s->next)
-		if (strcmp(s->id, id) == 0)
-			return s;
-	return NULL;
+	struct submission *s;
+
+	HASH_FIND_STR(c->submissions, id, s);
+	return s;
+}
+
+struct submission *submission_add(struct taskclient *c, const char *id)
+{
+	struct submission *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	taskclient_copy_id(s->id, id);
+	HASH_ADD_STR(c->submissions, id, s);
+	return s;
+}
+
+static void set_number(struct taskclient *c, struct submission *s, uint64_t number)
+{
+	s->number = number;
+	HASH_ADD(hh_number, c->unconfirmed, number, sizeof(s->number), s);
+}
+
+static void forget_number(struct taskclient *c, struct submission *s)
+{
+	if (s->number == 0)
+		return;
+	HASH_DELETE(hh_number, c->unconfirmed, s);
+	s->number = 0;
 }
 
 void submission_remove(struct taskclient *c, struct submission *gone)
 {
-	for (struct submission **at = &c->submissions; *at; at = &(*at)->next) {
-		if (*at == gone) {
-			*at = gone->next;
-			free(gone);
-			return;
-		}
-	}
+	forget_number(c, gone);
+	HASH_DEL(c->submissions, gone);
+	free(gone);
 }
 
 static int check(struct taskclient *c, const struct taskclient_request *r, struct error *err)
@@ -37,6 +61,10 @@ static int check(struct taskclient *c, const struct taskclient_request *r, struc
 			"an id is 1 to %d bytes without '/', and not '.' or '..'", ID_MAX);
 	if (!r->program || !r->program[0])
 		return error_set(err, -EINVAL, "the program's name is empty");
+	if (r->priority > PRIORITY_MAX)
+		return error_set(err, -EINVAL, "a priority is 0 to %d", PRIORITY_MAX);
+	if (r->depth > DEPTH_MAX)
+		return error_set(err, -EINVAL, "a depth is 0 to %d", DEPTH_MAX);
 	if (taskclient_find(c, r->id))
 		return error_set(err, -EINVAL, "a task of the id %s is under way already", r->id);
 	return 0;
@@ -54,9 +82,27 @@ static int encode(const struct taskclient_request *r, struct buf *ret)
 			.cap = r->input.len },
 		.timeout_ms = r->timeout_ms,
 		.use_cache = true,
+		.routing_key = (char *)r->mailbox,
+		.group = (char *)r->group,
+		.labels = (char *)r->labels,
+		.user_id = (char *)r->user,
+		.project_id = (char *)r->project,
+		.depth = r->depth,
+		.hold = r->hold,
 	};
 
 	return request_encode(&request, ret);
+}
+
+/* What was asked for by a task comes before what others ask for: it is waited for. -1: none. */
+static int priority_of(const struct taskclient_request *r)
+{
+	int priority = r->priority > 0 ? r->priority : 0;
+
+	if (r->priority < 0 && r->depth == 0)
+		return -1;
+	priority += (int)r->depth;
+	return priority < PRIORITY_MAX ? priority : PRIORITY_MAX;
 }
 
 static int64_t now_ms(void)
@@ -82,10 +128,11 @@ static int fill(struct taskclient *c, const struct taskclient_request *r, struct
 		result = mq_properties_set(&m->properties.correlation_id, r->id);
 	if (result == 0)
 		result = mq_properties_set(&m->properties.message_id, r->id);
-	if (result == 0)
+	if (result == 0 && !r->mailbox)
 		result = mq_properties_set(&m->properties.reply_to, c->reply_queue);
 	if (result == 0)
 		result = mq_properties_add_int(&m->properties, HEADER_SENT, now_ms());
+	m->properties.priority = priority_of(r);
 	m->properties.persistent = true;
 	m->mandatory = true;
 	return result;
@@ -127,14 +174,12 @@ int taskclient_submit(
 		r = reopen(c, err);
 	if (r < 0)
 		return r;
-	s = calloc(1, sizeof(*s));
+	s = submission_add(c, request->id);
 	if (!s)
 		return error_set(err, -ENOMEM, "out of memory");
-	taskclient_copy_id(s->id, request->id);
 	s->size = m.body.len;
-	s->number = c->next_number++;
-	s->next = c->submissions;
-	c->submissions = s;
+	s->is_detached = request->mailbox;
+	set_number(c, s, c->next_number++);
 	r = mq_publish(c->mq, CHANNEL_REQUESTS, &m);
 	return r < 0 ? error_set(err, r, LOST) : 0;
 }
@@ -152,31 +197,33 @@ static int fail(struct taskclient *c, struct submission *s, int code, const char
 
 static int confirm_one(struct taskclient *c, struct submission *s, bool acked)
 {
-	s->number = 0;
+	int r;
+
+	forget_number(c, s);
 	if (!acked)
 		return fail(c, s, -EAGAIN,
 			"the server could not take the request: its queue refuses more");
 	if (s->returned)
 		return fail(c, s, -ENOENT, "no such queue");
-	return taskclient_post(c, TASKCLIENT_QUEUED, s->id, NULL);
+	r = taskclient_post(c, TASKCLIENT_QUEUED, s->id, NULL);
+	if (s->is_detached)
+		submission_remove(c, s);
+	return r;
 }
 
 int submission_on_confirm(struct taskclient *c, const struct mq_event *event)
 {
-	for (struct submission *s = c->submissions, *next; s; s = next) {
-		bool meant =
-			s->number > 0 && (s->number == event->number ||
-						 (event->multiple && s->number < event->number));
-		int r;
+	bool acked = event->kind == MQ_ACK;
+	struct submission *s;
+	int r = 0;
 
-		next = s->next;
-		if (!meant)
-			continue;
-		r = confirm_one(c, s, event->kind == MQ_ACK);
-		if (r < 0)
-			return r;
+	if (!event->multiple) {
+		HASH_FIND(hh_number, c->unconfirmed, &event->number, sizeof(event->number), s);
+		return s ? confirm_one(c, s, acked) : 0;
 	}
-	return 0;
+	while (r == 0 && c->unconfirmed && c->unconfirmed->number <= event->number)
+		r = confirm_one(c, c->unconfirmed, acked);
+	return r;
 }
 
 void submission_on_returned(struct taskclient *c, const struct mq_event *event)
@@ -200,16 +247,13 @@ static bool is_guilty(const struct submission *s, const struct mq_event *event)
 /* What was not confirmed by now never will be. */
 int submission_on_closed(struct taskclient *c, const struct mq_event *event)
 {
-	c->requests_closed = true;
-	for (struct submission *s = c->submissions, *next; s; s = next) {
-		int r;
+	int r = 0;
 
-		next = s->next;
-		if (s->number == 0)
-			continue;
+	c->requests_closed = true;
+	while (r == 0 && c->unconfirmed) {
+		struct submission *s = c->unconfirmed;
+
 		r = fail(c, s, is_guilty(s, event) ? -EMSGSIZE : -EAGAIN, event->text);
-		if (r < 0)
-			return r;
 	}
-	return 0;
+	return r;
 }

@@ -47,6 +47,18 @@ struct taskclient_request {
 	struct slice input;
 	enum wire_encoding encoding;
 	uint64_t timeout_ms; /* 0: what the runner allows */
+	const char *group;   /* tasks that belong together, for who steers them; NULL: none */
+	const char
+		*labels; /* what it needs of what a runner has little of: "gpu,matlab"; or NULL */
+	const char *user, *project; /* whose it is; or NULL */
+	int priority; /* 0 to 9, where the queue has priorities; less than 0: none is named */
+	/* How many tasks are above it, each of which has asked for the next: 0 to 100. Added to the
+	 * priority, which becomes 9 at most, so that what others wait for comes first. */
+	unsigned depth;
+	bool hold; /* not to be started until it is played */
+	/* Where its responses are to be kept (mailbox.h), this client being told of none; it is
+	 * done with the task at TASKCLIENT_QUEUED. NULL: they come to this client. */
+	const char *mailbox;
 };
 
 /* All is borrowed for the call. 0; -EINVAL for what cannot be sent (@err says what), the client
@@ -95,6 +107,7 @@ enum taskclient_event_kind {
 	TASKCLIENT_NO_ANSWER,  /* nobody answered; error -ENOENT: no control exchange */
 	TASKCLIENT_BLOCKED,    /* the server takes nothing for now; error has its words */
 	TASKCLIENT_UNBLOCKED,
+	TASKCLIENT_CAUGHT_UP, /* mailbox.h: all that was kept of a task has been told */
 };
 
 /* What the headers of a response say; 0 or "" where they do not. */
@@ -120,6 +133,7 @@ struct taskclient_event {
 	uint64_t question;    /* number of what was answered, or not */
 	unsigned runners;     /* how many have said all */
 	struct record answer; /* wire/control.h says what is in it */
+	uint64_t mail;        /* of a response from an emptied mailbox (mailbox.h), else 0 */
 };
 
 /* Gives 1 and fills @ret (to be released with taskclient_event_deinit), 0, or a negative errno. */

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "taskctl/taskctl.h"
 
 #define DEFAULT_BROKER "amqp://guest:guest@127.0.0.1:5672"
 #define FILE_MAX       (64 * 1024)
+#define PAUSE_MAX_MS   3000
 
 /* A value, or the file that holds it, and what to call them in messages. */
 struct given {
@@ -157,7 +159,9 @@ static struct given password_of(
 		.file_name = names->password_file };
 }
 
-int open_client(const struct broker_options *options, struct taskclient **ret)
+/* What is wrong is told, unless it is that no connection can be had and @is_quiet. */
+static int connect_client(
+	const struct broker_options *options, bool is_quiet, struct taskclient **ret)
 {
 	cleanup_with(mq_options_deinit) struct mq_options connection;
 	enum origin from = find_broker(options), password_from = find_password(options, from);
@@ -181,7 +185,35 @@ int open_client(const struct broker_options *options, struct taskclient **ret)
 	r = taskclient_open(&connection, options->control, ret, &err);
 	if (r == 0)
 		return 0;
-	say("no connection to the broker: %s", err.text);
-	give_hint(r, &given, &password);
+	if (!is_quiet) {
+		say("no connection to the broker: %s", err.text);
+		give_hint(r, &given, &password);
+	}
 	return EXIT_BROKER;
+}
+
+int open_client(const struct broker_options *options, struct taskclient **ret)
+{
+	return connect_client(options, false, ret);
+}
+
+int retry_client(const struct broker_options *options, struct taskclient **ret)
+{
+	return connect_client(options, true, ret);
+}
+
+int reopen_client(const struct broker_options *options, const struct error *err,
+	uint64_t deadline_us, struct taskclient **client)
+{
+	unsigned pause_ms = 100;
+	int r;
+
+	say("lost the connection to the broker: %s; connecting again", err->text);
+	*client = taskclient_close(*client);
+	do {
+		clock_sleep_ms(pause_ms);
+		pause_ms = pause_ms < PAUSE_MAX_MS ? 2 * pause_ms : pause_ms;
+		r = retry_client(options, client);
+	} while (r == EXIT_BROKER && clock_now_us() < deadline_us);
+	return r;
 }

@@ -92,6 +92,25 @@ static int failed_status(enum cause cause)
 	return cause == CAUSE_TIMED_OUT || cause == CAUSE_SILENT ? EXIT_TOO_LATE : EXIT_TASK_FAILED;
 }
 
+const char *final_state(enum status status)
+{
+	return status == STATUS_SUCCESS     ? "succeeded"
+	       : status == STATUS_CANCELLED ? "cancelled"
+					    : "failed";
+}
+
+int final_status(const struct taskclient_event *event)
+{
+	switch (event->response.status) {
+	case STATUS_SUCCESS:
+		return EXIT_DONE;
+	case STATUS_CANCELLED:
+		return EXIT_CANCELLED;
+	default:
+		return failed_status(event->facts.cause);
+	}
+}
+
 int report_final(const struct taskclient_event *event, bool brief)
 {
 	write_messages(event->response.out);
@@ -101,9 +120,10 @@ int report_final(const struct taskclient_event *event, bool brief)
 		return report_success(event, brief);
 	case STATUS_CANCELLED:
 		tell(event, "was cancelled", (struct slice){ 0 });
-		return EXIT_CANCELLED;
+		break;
 	default:
 		tell(event, "failed", buf_slice(&event->response.output));
-		return failed_status(event->facts.cause);
+		break;
 	}
+	return final_status(event);
 }

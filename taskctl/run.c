@@ -10,24 +10,18 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "taskctl/ask.h"
 #include "taskctl/bar.h"
 #include "taskctl/taskctl.h"
-#include "wire/json.h"
 
 #define VERB               "run"
 #define NOTICE_US          3000000 /* without a response: look why */
 #define CANCEL_PATIENCE_MS 10000
 
-enum { OPTION_ID = OPTION_OF_VERB, OPTION_ENCODING };
-
 struct run_verb {
 	struct common_options options;
-	const char *input_file;
-	const char *json;
+	struct ask ask;
 	bool quiet;
-	char id[ID_MAX + 1];
-	struct taskclient_request request;
-	struct buf input;
 	struct taskclient *client;
 	struct bar bar;
 	int signal_fd;
@@ -39,98 +33,15 @@ struct run_verb {
 
 /* ---- options ---- */
 
-static int read_json(struct run_verb *v)
-{
-	struct slice text = slice_of(v->json);
-	size_t space = json_space_len(text), len = 0;
-	struct slice value = { text.data + space, text.len - space };
-	enum json_outcome outcome = json_value_len(value, 0, &len);
-	struct slice rest = { value.data + len, value.len - len };
-
-	if (outcome == JSON_DONE)
-		len += json_space_len(rest);
-	if (outcome == JSON_BAD && space + len >= text.len)
-		return usage_error(VERB, "--json: this is no JSON: it ends too early");
-	if (outcome != JSON_DONE || space + len < text.len)
-		return usage_error(
-			VERB, "--json: this is no JSON from byte %zu on", space + len + 1);
-	return buf_append_text(&v->input, v->json) < 0 ? EXIT_LOCAL : 0;
-}
-
-static int take_input(struct run_verb *v)
-{
-	int r = 0;
-
-	if (v->input_file && v->json)
-		return usage_error(VERB, "--input and --json exclude each other");
-	if (v->json)
-		r = read_json(v);
-	else if (v->input_file)
-		r = read_input(v->input_file, &v->input);
-	v->request.input = buf_slice(&v->input);
-	return r;
-}
-
-static int take_encoding(struct run_verb *v, const char *name)
-{
-	if (strcmp(name, "json") == 0)
-		v->request.encoding = WIRE_JSON;
-	else if (strcmp(name, "msgpack") == 0)
-		v->request.encoding = WIRE_MSGPACK;
-	else
-		return usage_error(VERB, "--encoding: '%s' is neither json nor msgpack", name);
-	return 0;
-}
-
-static int take_id(struct run_verb *v, const char *id)
-{
-	if (!id_is_valid(slice_of(id)))
-		return usage_error(
-			VERB, "--id: 1 to %d bytes without '/', and not '.' or '..'", ID_MAX);
-	snprintf(v->id, sizeof(v->id), "%s", id);
-	return 0;
-}
-
 static int take_option(void *verb, int c)
 {
 	struct run_verb *v = verb;
-	int r = 0;
 
-	switch (c) {
-	case 'i':
-		v->input_file = optarg;
-		break;
-	case 'j':
-		v->json = optarg;
-		break;
-	case 't':
-		r = read_duration(VERB, "--timeout", optarg, &v->request.timeout_ms);
-		break;
-	case OPTION_ID:
-		r = take_id(v, optarg);
-		break;
-	case OPTION_ENCODING:
-		r = take_encoding(v, optarg);
-		break;
-	default:
+	if (c == 'q') {
 		v->quiet = true;
-		break;
+		return GOING_ON;
 	}
-	return r == 0 ? GOING_ON : r;
-}
-
-/* GOING_ON, or an exit status. */
-static int take_arguments(struct run_verb *v, int argc, char **argv)
-{
-	if (optind == argc || !argv[optind][0])
-		return usage_error(VERB, "which program? Its name is missing");
-	if (argc - optind > 1)
-		return usage_error(VERB,
-			"'%s' is too much: a program takes its input by --input or --json",
-			argv[optind + 1]);
-	v->request.program = argv[optind];
-	v->request.queue = v->options.queue;
-	return GOING_ON;
+	return ask_take_option(VERB, &v->ask, c);
 }
 
 /* ---- what is said on the way ---- */
@@ -146,7 +57,7 @@ static int take_arguments(struct run_verb *v, int argc, char **argv)
 
 static const char *queue_of(const struct run_verb *v)
 {
-	return v->request.queue ? v->request.queue : TASKCLIENT_QUEUE;
+	return v->ask.request.queue ? v->ask.request.queue : TASKCLIENT_QUEUE;
 }
 
 static int lost(struct run_verb *v, const struct error *err)
@@ -156,7 +67,7 @@ static int lost(struct run_verb *v, const struct error *err)
 	say("the task %s goes on without us, its result cannot be received any more; 'taskctl "
 	    "cancel %s' "
 	    "would end it",
-		v->id, v->id);
+		v->ask.id, v->ask.id);
 	return EXIT_BROKER;
 }
 
@@ -240,8 +151,8 @@ static int cancel(struct run_verb *v)
 {
 	struct error err = { 0 };
 
-	return taskclient_cancel(v->client, v->id, CANCEL_PATIENCE_MS, &err) < 0 ? lost(v, &err)
-										 : GOING_ON;
+	return taskclient_cancel(v->client, v->ask.id, CANCEL_PATIENCE_MS, &err) < 0 ? lost(v, &err)
+										     : GOING_ON;
 }
 
 static int on_no_answer(struct run_verb *v, const struct error *err)
@@ -268,7 +179,7 @@ static int on_event(struct run_verb *v, const struct taskclient_event *event)
 		return on_response(v, event);
 	case TASKCLIENT_MALFORMED:
 		bar_hide(&v->bar);
-		say("%s: an answer that is not understood: %s", v->id, event->error.text);
+		say("%s: an answer that is not understood: %s", v->ask.id, event->error.text);
 		return EXIT_BROKER;
 	case TASKCLIENT_BAD_ANSWER:
 		NOTICE(v, "an answer to the cancel that is not understood: %s", event->error.text);
@@ -296,11 +207,11 @@ static int on_signal(struct run_verb *v)
 		v->n_signals++;
 	if (v->n_signals > 1) {
 		bar_hide(&v->bar);
-		say("not waiting for the end of %s; it may still run", v->id);
+		say("not waiting for the end of %s; it may still run", v->ask.id);
 		return EXIT_CANCELLED;
 	}
 	if (v->n_signals == 1)
-		NOTICE(v, "cancelling %s; once more to stop waiting", v->id);
+		NOTICE(v, "cancelling %s; once more to stop waiting", v->ask.id);
 	return cancel(v);
 }
 
@@ -378,22 +289,19 @@ static int submit_and_follow(struct run_verb *v)
 	struct error err = { 0 };
 	int r;
 
-	if (!v->id[0] && taskclient_make_id(v->id) < 0)
-		return EXIT_LOCAL;
-	v->request.id = v->id;
-	r = take_input(v);
+	r = ask_prepare(VERB, &v->ask);
 	if (r == 0)
 		r = open_client(&v->options.broker, &v->client);
 	if (r == 0)
 		r = catch_signals(v);
 	if (r != 0)
 		return r;
-	r = taskclient_submit(v->client, &v->request, &err);
+	r = taskclient_submit(v->client, &v->ask.request, &err);
 	if (r == -EINVAL)
 		return usage_error(VERB, "%s", err.text);
 	if (r < 0)
 		return lost(v, &err);
-	buf_deinit(&v->input);
+	buf_deinit(&v->ask.input);
 	v->notice_us = clock_now_us() + NOTICE_US;
 	return follow(v);
 }
@@ -401,10 +309,13 @@ static int submit_and_follow(struct run_verb *v)
 static int run(int argc, char **argv)
 {
 	struct run_verb v = { .signal_fd = -1 };
-	int r = read_options(&verb_run, argc, argv, take_option, &v, &v.options);
+	int r;
+
+	ask_init(&v.ask);
+	r = read_options(&verb_run, argc, argv, take_option, &v, &v.options);
 
 	if (r == GOING_ON)
-		r = take_arguments(&v, argc, argv);
+		r = ask_take_arguments(VERB, &v.ask, &v.options, argc, argv);
 	if (r == GOING_ON) {
 		bar_init(&v.bar, v.quiet);
 		r = submit_and_follow(&v);
@@ -412,17 +323,14 @@ static int run(int argc, char **argv)
 	}
 	close_fd(v.signal_fd);
 	taskclient_close(v.client);
-	buf_deinit(&v.input);
+	ask_deinit(&v.ask);
 	options_deinit(&v.options);
 	return r;
 }
 
 static const struct verb_option options[] = {
-	{ "input", 'i', "FILE", NULL, "what the program reads; - is stdin. Default: nothing" },
-	{ "json", 'j', "TEXT", NULL, "the input itself, checked to be JSON" },
-	{ "timeout", 't', "TIME", NULL, "the longest run, such as 90s or 5m" },
-	{ "id", OPTION_ID, "ID", NULL, "the task's id; default: a random UUID" },
-	{ "encoding", OPTION_ENCODING, "HOW", "json msgpack", "json (default) or msgpack" },
+	ASK_INPUT_OPTIONS,
+	ASK_OPTIONS,
 	{ "quiet", 'q', NULL, NULL, "neither progress nor notices" },
 	{ 0 },
 };

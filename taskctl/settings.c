@@ -29,6 +29,7 @@ static const struct {
 	[SETTING_QUEUE] = { "queue", OPTION_QUEUE, 0 },
 	[SETTING_OUTPUT] = { "output", 'o', 0 },
 	[SETTING_COLOR] = { "color", OPTION_COLOR, 0 },
+	[SETTING_RESPONSES] = { "responses", OPTION_RESPONSES, 0 },
 };
 
 static const char *variable(const char *name)
@@ -119,7 +120,7 @@ static int take_node(struct settings *settings, const char *path, struct node *n
 	if (i == SETTINGS)
 		return fault(path, node,
 			"there is no such key; known are broker, broker_file, password_file, "
-			"control, queue, output and color");
+			"control, queue, responses, output and color");
 	if (node->kind != NODE_TEXT)
 		return fault(path, node, "expected text, not a list or a mapping");
 	if (node->len == 0 || strlen(node->text) != node->len)
@@ -292,6 +293,7 @@ int settings_resolve(struct settings *settings, const struct verb *verb, struct 
 		return r;
 	resolve_broker(settings, &ret->broker);
 	ret->queue = value_of(settings, SETTING_QUEUE);
+	ret->responses = value_of(settings, SETTING_RESPONSES);
 	return resolve_output(settings, verb, ret);
 }
 

@@ -53,8 +53,9 @@ struct broker_options {
 struct common_options {
 	struct broker_options broker;
 	struct output_options output;
-	const char *queue; /* NULL: the default */
-	struct node *file; /* owns what the file said */
+	const char *queue;     /* NULL: the default */
+	const char *responses; /* exchange; NULL: the default */
+	struct node *file;     /* owns what the file said */
 };
 
 /* Reads argv[1] and what follows by the table of @verb: its own options go to @take (with optarg
@@ -69,6 +70,12 @@ void options_deinit(struct common_options *options);
 
 /* Connects and tells what is wrong. 0, or an exit status. */
 int open_client(const struct broker_options *options, struct taskclient **ret);
+/* Connects once more after the connection was lost, telling that once: tries again and again until
+ * @deadline_us (UINT64_MAX: forever). @err is why it was lost. 0 or an exit status. */
+int reopen_client(const struct broker_options *options, const struct error *err,
+	uint64_t deadline_us, struct taskclient **client);
+/* One try, without a word. */
+int retry_client(const struct broker_options *options, struct taskclient **ret);
 
 /* ---- input.c ---- */
 
@@ -82,6 +89,10 @@ int write_all(int fd, struct slice bytes);
 
 /* ---- report.c ---- */
 
+/* The exit status of a final response. */
+int final_status(const struct taskclient_event *event);
+/* "succeeded", "failed", "cancelled" */
+const char *final_state(enum status status);
 /* Tells the final response: output to stdout, the program's messages and what became of it to
  * stderr. Gives the exit status. @brief: nothing is said about success. */
 int report_final(const struct taskclient_event *event, bool brief);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "taskclient/mailbox.h"
 #include "taskctl/display.h"
 #include "taskctl/taskctl.h"
 
@@ -13,6 +14,10 @@
 
 const struct verb *const verbs[] = {
 	&verb_run,
+	&verb_submit,
+	&verb_wait,
+	&verb_result,
+	&verb_batch,
 	&verb_cancel,
 	&verb_kill,
 	&verb_pause,
@@ -63,6 +68,13 @@ static const struct verb_option queue_options[] = {
 	{ 0 },
 };
 
+static const struct verb_option responses_options[] = {
+	{ "responses", OPTION_RESPONSES, "EXCHANGE", NULL,
+		"where runners publish responses; default: $TASKCTL_RESPONSES, "
+		"else " TASKCLIENT_RESPONSES },
+	{ 0 },
+};
+
 static const struct verb_option help_options[] = {
 	{ "help", 'h', NULL, NULL, "this text" },
 	{ 0 },
@@ -94,6 +106,7 @@ const struct verb_option *verb_option(const struct verb *verb, size_t index)
 	const struct verb_option *const parts[] = {
 		verb->options,
 		verb->shares & SHARES_QUEUE ? queue_options : NULL,
+		verb->shares & SHARES_RESPONSES ? responses_options : NULL,
 		verb->shares & SHARES_OUTPUT ? output_options : NULL,
 		verb->shares & SHARES_BROKER ? broker_options : NULL,
 		help_options,

@@ -56,6 +56,7 @@ enum {
 	OPTION_QUEUE,
 	OPTION_NO_HEADER,
 	OPTION_COLOR,
+	OPTION_RESPONSES,
 	OPTION_OF_VERB = 512, /* and above: the verb's own */
 };
 
@@ -69,9 +70,10 @@ enum verb_group {
 };
 
 enum {
-	SHARES_BROKER = 1, /* --broker, --broker-file, --password-file, --control */
-	SHARES_OUTPUT = 2, /* --output, --no-header, --color */
-	SHARES_QUEUE = 4,  /* --queue: options.queue */
+	SHARES_BROKER = 1,    /* --broker, --broker-file, --password-file, --control */
+	SHARES_OUTPUT = 2,    /* --output, --no-header, --color */
+	SHARES_QUEUE = 4,     /* --queue: options.queue */
+	SHARES_RESPONSES = 8, /* --responses: options.responses */
 };
 
 struct verb {
@@ -89,6 +91,10 @@ struct verb {
 };
 
 extern const struct verb verb_run;
+extern const struct verb verb_submit;
+extern const struct verb verb_wait;
+extern const struct verb verb_result;
+extern const struct verb verb_batch;
 extern const struct verb verb_cancel;
 extern const struct verb verb_kill;
 extern const struct verb verb_pause;

@@ -35,8 +35,10 @@ class Taskctl:
         if (url or self.broker) and "TASKCTL_BROKER" not in environment:
             environment["TASKCTL_BROKER"] = url or self.broker.url
         arguments = list(arguments)
-        if defaults and arguments[0] == "run":
+        if defaults and arguments[0] in ("run", "submit", "batch"):
             arguments[1:1] = ["--queue", self.names.queue]
+        if defaults and arguments[0] in ("submit", "wait", "result", "logs", "follow", "batch"):
+            arguments[1:1] = ["--responses", self.names.responses]
         if defaults:
             arguments[1:1] = ["--control", self.names.control]
         more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
@@ -63,15 +65,24 @@ class Taskctl:
         assert sanitizer_reports(self.directory) == ""
 
 
+def wait_stdout(process, *words):
+    """Reads stdout until a line holds all of the words."""
+    return wait_pipe(process.stdout, *words)
+
+
 def wait_stderr(process, *words):
     """Reads stderr until a line holds all of the words."""
+    return wait_pipe(process.stderr, *words)
+
+
+def wait_pipe(pipe, *words):
     end = time.monotonic() + DEADLINE
     seen = b""
     while time.monotonic() < end:
-        if select.select([process.stderr], [], [], 1)[0]:
-            byte = os.read(process.stderr.fileno(), 4096)
+        if select.select([pipe], [], [], 1)[0]:
+            byte = os.read(pipe.fileno(), 4096)
             seen += byte
             if any(all(w.encode() in line for w in words) for line in seen.splitlines()):
                 return seen.decode()
-            assert byte, "stderr ended: %s" % seen
+            assert byte, "it ended: %s" % seen
     raise AssertionError("%s not seen in %s" % (words, seen))

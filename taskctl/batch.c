@@ -1,0 +1,948 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * taskctl batch: many tasks, so many at once, results in the order of the file.
+ *
+ * Responses are kept in a mailbox of the batch, and settled when the result is on the disk: what
+ * came, but was not written when we were interrupted, comes again to the next. It gives its tasks
+ * the same ids, so that what it finds there is known, and a request for what is still running is
+ * recognised by the runner.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/parse.h"
+#include "taskclient/mailbox.h"
+#include "taskctl/bar.h"
+#include "taskctl/batch.h"
+#include "taskctl/display.h"
+#include "taskctl/human.h"
+#include "wire/fingerprint.h"
+
+#define VERB               "batch"
+#define FAULTS_MAX         10     /* so many malformed lines are told */
+#define FLUSH_US           100000 /* results are this long in memory */
+#define FLUSH_BYTES        (1 << 20)
+#define AGAIN_US           500000   /* before what a queue refused is sent again */
+#define LINE_US            10000000 /* between lines of progress, where there is no terminal */
+#define PAUSE_MAX_MS       3000
+#define CANCEL_PATIENCE_MS 10000
+#define NAME_MAX_LEN       60
+#define WINDOW_MAX         10000
+
+enum {
+	OPTION_TABLE = OPTION_OF_VERB,
+	OPTION_TEMPLATE,
+	OPTION_PROGRAM,
+	OPTION_WINDOW,
+	OPTION_RESULTS,
+	OPTION_RETRY,
+	OPTION_NAME,
+	OPTION_KEEP,
+};
+
+/* A final response of a task that has no slot (yet): of an earlier connection, or an earlier life.
+ */
+struct stray {
+	struct stray *next;
+	struct taskclient_event event;
+};
+
+struct batch_verb {
+	struct common_options options;
+	struct ask ask;
+	struct batch_source source;
+	struct batch_results results;
+	struct slots slots;
+	struct taskclient *client;
+	struct bar bar;
+	const char *given_name;
+	char name[ID_MAX], mailbox[MAILBOX_MAX];
+	uint64_t keep_ms, window;
+	bool retry_failed, quiet;
+	uint64_t n_tasks;                   /* in the file */
+	uint64_t n_todo, n_done, n_ends[3]; /* of this life; ends: succeeded, failed, cancelled */
+	bool is_read;                       /* the file is at its end */
+	bool has_next;
+	struct batch_task next; /* read, and has no slot yet */
+	bool may_repeat;        /* something was sent twice, perhaps */
+	uint32_t n_kept;        /* in the mailbox, from before: read first */
+	struct stray *strays;
+	size_t n_strays;
+	int signal_fd;
+	unsigned n_signals;
+	uint64_t started_us, flush_us, again_us, line_us;
+};
+
+/* ---- options ---- */
+
+static int take_window(struct batch_verb *v)
+{
+	int64_t window;
+
+	if (parse_int(optarg, 1, WINDOW_MAX, &window) < 0)
+		return usage_error(VERB, "--window: '%s' is not 1 to %d", optarg, WINDOW_MAX);
+	v->window = (uint64_t)window;
+	return GOING_ON;
+}
+
+static int take_name(struct batch_verb *v)
+{
+	if (!id_is_valid(slice_of(optarg)) || strlen(optarg) > NAME_MAX_LEN)
+		return usage_error(VERB, "--name: 1 to %d bytes without '/'", NAME_MAX_LEN);
+	v->given_name = optarg;
+	return GOING_ON;
+}
+
+static int take_option(void *verb, int c)
+{
+	struct batch_verb *v = verb;
+
+	switch (c) {
+	case OPTION_TABLE:
+		v->source.is_table = true;
+		return GOING_ON;
+	case OPTION_TEMPLATE:
+		v->source.template = optarg;
+		return GOING_ON;
+	case OPTION_PROGRAM:
+		v->ask.request.program = optarg;
+		return GOING_ON;
+	case OPTION_WINDOW:
+		return take_window(v);
+	case OPTION_RESULTS:
+		v->results.name = optarg;
+		return GOING_ON;
+	case OPTION_RETRY:
+		v->retry_failed = true;
+		return GOING_ON;
+	case OPTION_NAME:
+		return take_name(v);
+	case OPTION_KEEP:
+		return read_duration(VERB, "--keep", optarg, &v->keep_ms) == 0 ? GOING_ON
+									       : EXIT_USAGE;
+	case 'q':
+		v->quiet = true;
+		return GOING_ON;
+	default:
+		return ask_take_option(VERB, &v->ask, c);
+	}
+}
+
+static int check_options(struct batch_verb *v, int argc, char **argv)
+{
+	if (optind == argc)
+		return usage_error(VERB, "which file? Its name is missing; - is stdin");
+	if (argc - optind > 1)
+		return usage_error(VERB, "'%s' is too much: one file", argv[optind + 1]);
+	if (v->source.template && !v->source.is_table)
+		return usage_error(VERB, "--input-template is for a --table");
+	if (v->retry_failed && !v->results.name)
+		return usage_error(VERB, "--retry-failed needs the --results of before");
+	if (v->source.is_table && !v->ask.request.program)
+		return usage_error(VERB, "a --table needs a --program");
+	return GOING_ON;
+}
+
+/* ---- the file, once through: is it well, and how much is it? ---- */
+
+static uint64_t mix(uint64_t print, const struct batch_task *task)
+{
+	const struct slice parts[] = {
+		{ (const char *)&print, sizeof(print) },
+		slice_of(task->id),
+		slice_of(task->program),
+		buf_slice(&task->input),
+	};
+
+	return fingerprint(parts, sizeof(parts) / sizeof(*parts));
+}
+
+static void tell_fault(const struct batch_verb *v, uint64_t n, const struct error *err)
+{
+	if (n <= FAULTS_MAX)
+		say("%s: line %" PRIu64 ": %s", v->source.name, v->source.line, err->text);
+	else if (n == FAULTS_MAX + 1)
+		say("%s: and more", v->source.name);
+}
+
+static int read_through(struct batch_verb *v, uint64_t *ret_print)
+{
+	struct batch_task task;
+	struct error err = { 0 };
+	uint64_t n_faults = 0;
+	int r;
+
+	*ret_print = 0;
+	while ((r = batch_next(&v->source, &task, &err)) != 0) {
+		if (r == -EINVAL) {
+			tell_fault(v, ++n_faults, &err);
+			continue;
+		}
+		if (r < 0) {
+			say("cannot read %s: %s", v->source.name, err.text);
+			return EXIT_LOCAL;
+		}
+		v->n_tasks++;
+		*ret_print = mix(*ret_print, &task);
+		batch_task_deinit(&task);
+	}
+	if (n_faults == 0)
+		return 0;
+	say("malformed lines: %" PRIu64 "; nothing was sent", n_faults);
+	return EXIT_USAGE;
+}
+
+/* Which tasks are left. */
+static int count_todo(struct batch_verb *v)
+{
+	struct batch_task task;
+	int r = batch_rewind(&v->source);
+
+	while (r == 0 && (r = batch_next(&v->source, &task, NULL)) > 0) {
+		v->n_todo += batch_is_wanted(&v->results, task.line, v->retry_failed);
+		batch_task_deinit(&task);
+		r = 0;
+	}
+	return r != 0 ? EXIT_LOCAL : batch_rewind(&v->source);
+}
+
+/* The same for the same tasks and the same results: "tasks.jsonl-1f5e…". */
+static int make_name(struct batch_verb *v, uint64_t print)
+{
+	const char *base = strrchr(v->source.name, '/');
+	cleanup_free char *path = v->results.name ? realpath(v->results.name, NULL) : NULL;
+	char unique[ID_MAX + 1] = "", *to = v->name;
+	struct slice parts[2] = { { (const char *)&print, sizeof(print) } };
+
+	if (v->given_name) {
+		snprintf(v->name, sizeof(v->name), "%s", v->given_name);
+		return 0;
+	}
+	if (!path && taskclient_make_id(unique) < 0)
+		return EXIT_LOCAL;
+	parts[1] = slice_of(path ? path : unique);
+	base = base ? base + 1 : v->source.name;
+	for (size_t i = 0; base[i] && i < 40; i++)
+		*to++ = (char)(strchr("/ \t", base[i]) || base[i] < ' ' ? '_' : base[i]);
+	snprintf(to, sizeof(v->name) - (size_t)(to - v->name), "-%016" PRIx64,
+		fingerprint(parts, 2));
+	return 0;
+}
+
+static int prepare(struct batch_verb *v, const char *file)
+{
+	uint64_t print;
+	int r = batch_open(&v->source, file);
+
+	if (r == 0)
+		r = read_through(v, &print);
+	if (r == 0)
+		r = batch_results_open(&v->results, v->source.next_line);
+	if (r == 0)
+		r = count_todo(v);
+	if (r == 0)
+		r = make_name(v, print);
+	if (r == 0 && slots_init(&v->slots, 2 * v->window) < 0)
+		r = EXIT_LOCAL;
+	taskclient_mailbox_name(v->name, v->mailbox);
+	return r;
+}
+
+/* ---- what is shown ---- */
+
+static void append_rate(const struct batch_verb *v, struct buf *out)
+{
+	double seconds = (double)(clock_now_us() - v->started_us) / 1e6;
+	double rate = seconds > 0 ? (double)v->n_done / seconds : 0;
+
+	if (v->n_done == 0)
+		return;
+	(void)buf_append_text(out, " · ");
+	(void)human_rate(out, rate);
+	if (v->n_done < v->n_todo) {
+		(void)buf_append_text(out, " · ");
+		(void)human_age(out, (int64_t)((double)(v->n_todo - v->n_done) / rate * 1000));
+		(void)buf_append_text(out, " left");
+	}
+}
+
+static void append_counts(const struct batch_verb *v, struct buf *out)
+{
+	const size_t *counts = v->slots.counts;
+	const struct state_count states[] = {
+		{ "waiting", counts[SLOT_SENT] + counts[SLOT_QUEUED] },
+		{ "running", counts[SLOT_RUNNING] },
+		{ "succeeded", v->n_ends[0] },
+		{ "failed", v->n_ends[1] },
+		{ "cancelled", v->n_ends[2] },
+	};
+
+	(void)buf_printf(out, "%" PRIu64 " of %" PRIu64 ": ", v->n_done, v->n_todo);
+	(void)display_counts(out, states, sizeof(states) / sizeof(*states), false);
+	append_rate(v, out);
+}
+
+static void show(struct batch_verb *v, bool is_last)
+{
+	uint64_t now = clock_now_us();
+	cleanup_with(buf_deinit) struct buf text = { 0 };
+
+	if (v->quiet || (!v->bar.is_terminal && !is_last && now < v->line_us))
+		return;
+	append_counts(v, &text);
+	if (is_last)
+		bar_hide(&v->bar);
+	if (is_last || !v->bar.is_terminal) {
+		v->line_us = now + LINE_US;
+		say("%.*s", (int)text.len, text.data ? text.data : "");
+		return;
+	}
+	v->bar.has_fraction = true;
+	v->bar.fraction = v->n_todo > 0 ? (double)v->n_done / (double)v->n_todo : 1;
+	if (buf_append(&text, "", 1) == 0)
+		bar_text(&v->bar, text.data);
+}
+
+#define NOTICE(v, ...)                       \
+	do {                                 \
+		if (!(v)->quiet) {           \
+			bar_hide(&(v)->bar); \
+			say(__VA_ARGS__);    \
+		}                            \
+	} while (0)
+
+#define COMPLAIN(v, ...)             \
+	do {                         \
+		bar_hide(&(v)->bar); \
+		say(__VA_ARGS__);    \
+	} while (0)
+
+/* ---- results ---- */
+
+/* The connection is gone; less than any exit status, and not GOING_ON. */
+#define LOST (-2)
+
+static int no_memory(void)
+{
+	say("out of memory");
+	return EXIT_LOCAL;
+}
+
+static int settle(struct batch_verb *v, uint64_t mail)
+{
+	return mail == 0 || taskclient_mailbox_settle(v->client, mail, NULL) == 0 ? GOING_ON : LOST;
+}
+
+static int flush(struct batch_verb *v)
+{
+	int r = batch_flush(&v->results);
+	size_t n = v->results.n_mails;
+
+	v->results.n_mails = 0;
+	v->flush_us = clock_now_us() + FLUSH_US;
+	if (r < 0) {
+		COMPLAIN(v, "results cannot be written: %s", strerror(-r));
+		return EXIT_LOCAL;
+	}
+	r = GOING_ON;
+	for (size_t i = 0; i < n && v->client && r == GOING_ON; i++)
+		r = settle(v, v->results.mails[i]);
+	return r;
+}
+
+/* All ends that wait for none before them. */
+static int write_ends(struct batch_verb *v)
+{
+	while (v->slots.n > 0 && slots_at(&v->slots, 0)->state == SLOT_OVER) {
+		struct slot *slot = slots_at(&v->slots, 0);
+
+		if (batch_add(&v->results, slot->task.line, slot->failed, buf_slice(&slot->record),
+			    slot->mail) < 0)
+			return no_memory();
+		slots_drop(&v->slots);
+	}
+	return v->results.out.len > FLUSH_BYTES ? flush(v) : GOING_ON;
+}
+
+static int take_end(struct batch_verb *v, struct slot *slot, const struct taskclient_event *event)
+{
+	enum status status = event->response.status;
+
+	if (batch_encode(&slot->record, slot->task.line, event, slot->task.program) < 0)
+		return no_memory();
+	slot->failed = status != STATUS_SUCCESS;
+	slot->mail = event->mail;
+	v->n_ends[status == STATUS_SUCCESS ? 0 : status == STATUS_CANCELLED ? 2 : 1]++;
+	v->n_done++;
+	slots_set(&v->slots, slot, SLOT_OVER);
+	return write_ends(v);
+}
+
+static int refuse(struct batch_verb *v, struct slot *slot, const char *why)
+{
+	if (batch_encode_refused(
+		    &slot->record, slot->task.line, slot->id, slot->task.program, why) < 0)
+		return no_memory();
+	slot->failed = true;
+	v->n_ends[1]++;
+	v->n_done++;
+	slots_set(&v->slots, slot, SLOT_OVER);
+	return write_ends(v);
+}
+
+/* ---- ends without a slot ---- */
+
+static void stray_free(struct stray *stray)
+{
+	taskclient_event_deinit(&stray->event);
+	free(stray);
+}
+
+static void strays_free(struct batch_verb *v)
+{
+	while (v->strays) {
+		struct stray *stray = v->strays;
+
+		v->strays = stray->next;
+		stray_free(stray);
+	}
+	v->n_strays = 0;
+}
+
+/* Of a task that is still to come in the file: it waits for that. Those of tasks whose results are
+ * written look the same, so there is a limit; what is dropped is done again. */
+static int keep_stray(struct batch_verb *v, struct taskclient_event *event)
+{
+	struct stray *stray;
+
+	if ((v->is_read && !v->has_next) || v->n_strays > v->slots.size + v->n_kept)
+		return settle(v, event->mail);
+	stray = calloc(1, sizeof(*stray));
+	if (!stray)
+		return no_memory();
+	stray->event = *event;
+	*event = (struct taskclient_event){ 0 };
+	stray->next = v->strays;
+	v->strays = stray;
+	v->n_strays++;
+	return GOING_ON;
+}
+
+static struct stray *take_stray(struct batch_verb *v, const char *id)
+{
+	for (struct stray **at = &v->strays; *at; at = &(*at)->next) {
+		struct stray *stray = *at;
+
+		if (strcmp(stray->event.id, id) == 0) {
+			*at = stray->next;
+			v->n_strays--;
+			return stray;
+		}
+	}
+	return NULL;
+}
+
+/* ---- sending ---- */
+
+/* Each time that a line is done it has an id of its own. */
+static void name_task(const struct batch_verb *v, const struct batch_task *task, char *ret)
+{
+	unsigned times = v->results.lines[task->line] & LINE_TIMES;
+
+	if (task->id && times == 0)
+		snprintf(ret, ID_MAX + 1, "%s", task->id);
+	else if (task->id)
+		snprintf(ret, ID_MAX + 1, "%.*s-r%u", ID_MAX - 8, task->id, times);
+	else if (times == 0)
+		snprintf(ret, ID_MAX + 1, "%.90s-%" PRIu64, v->name, task->line);
+	else
+		snprintf(ret, ID_MAX + 1, "%.90s-%" PRIu64 "-r%u", v->name, task->line, times);
+}
+
+/* 1: v->next is there. */
+static int read_next(struct batch_verb *v)
+{
+	struct error err = { 0 };
+	int r = 1;
+
+	while (!v->has_next && !v->is_read) {
+		r = batch_next(&v->source, &v->next, &err);
+		if (r < 0) {
+			COMPLAIN(v, "%s has changed: line %" PRIu64 ": %s", v->source.name,
+				v->source.line, err.text);
+			return EXIT_LOCAL + 1; /* positive and not 1 */
+		}
+		v->is_read = r == 0;
+		v->has_next = r > 0 && v->next.line <= v->results.n_lines &&
+			      batch_is_wanted(&v->results, v->next.line, v->retry_failed);
+		if (r > 0 && !v->has_next)
+			batch_task_deinit(&v->next);
+	}
+	return v->has_next;
+}
+
+static size_t n_under_way(const struct batch_verb *v)
+{
+	return v->slots.n - v->slots.counts[SLOT_OVER];
+}
+
+/* Gives slots to what comes next in the file. */
+static int fill_slots(struct batch_verb *v)
+{
+	while (v->n_signals == 0 && v->slots.n < v->slots.size && n_under_way(v) < v->window) {
+		char id[ID_MAX + 1];
+		struct slot *slot;
+		struct stray *stray;
+		int r = read_next(v);
+
+		if (r != 1)
+			return r == 0 ? GOING_ON : EXIT_LOCAL;
+		name_task(v, &v->next, id);
+		if (slots_find(&v->slots, id)) /* the same id twice: one after the other */
+			return GOING_ON;
+		slot = slots_add(&v->slots, id, &v->next);
+		v->has_next = false;
+		stray = take_stray(v, id);
+		if (!stray)
+			continue;
+		r = take_end(v, slot, &stray->event);
+		stray_free(stray);
+		if (r != GOING_ON)
+			return r;
+	}
+	return GOING_ON;
+}
+
+static int send_slot(struct batch_verb *v, struct slot *slot)
+{
+	const struct batch_task *task = &slot->task;
+	const struct taskclient_request request = {
+		.queue = v->options.queue,
+		.id = slot->id,
+		.program = task->program,
+		.input = buf_slice(&task->input),
+		.encoding = v->ask.request.encoding,
+		.timeout_ms = task->timeout_ms,
+		.group = task->group,
+		.labels = task->labels,
+		.user = task->user,
+		.project = task->project,
+		.priority = task->priority,
+		.depth = task->depth,
+		.hold = task->hold,
+		.mailbox = v->mailbox,
+	};
+	struct error err = { 0 };
+	int r = taskclient_submit(v->client, &request, &err);
+
+	if (r == -EINVAL)
+		return refuse(v, slot, err.text);
+	if (r < 0)
+		return LOST;
+	slots_set(&v->slots, slot, SLOT_SENT);
+	return GOING_ON;
+}
+
+static int send_all(struct batch_verb *v)
+{
+	int r = GOING_ON;
+
+	if (v->n_kept > 0 || v->n_signals > 0 || clock_now_us() < v->again_us)
+		return GOING_ON;
+	for (size_t i = 0; r == GOING_ON && v->slots.counts[SLOT_UNSENT] > 0 && i < v->slots.n;
+		i++) {
+		struct slot *slot = slots_at(&v->slots, i);
+
+		if (slot->state != SLOT_UNSENT)
+			continue;
+		r = send_slot(v, slot);
+		i = slot->state == SLOT_OVER ? SIZE_MAX : i; /* the ring has moved */
+	}
+	return r;
+}
+
+/* ---- events ---- */
+
+static int on_not_queued(struct batch_verb *v, struct slot *slot, const struct error *err)
+{
+	if (err->code == -ENOENT) {
+		COMPLAIN(v,
+			"there is no queue '%s': no runner has been started for it, or --queue is "
+			"wrong",
+			v->options.queue ? v->options.queue : TASKCLIENT_QUEUE);
+		return EXIT_NO_QUEUE;
+	}
+	if (err->code == -EMSGSIZE)
+		return refuse(v, slot, err->text);
+	slots_set(&v->slots, slot, SLOT_UNSENT);
+	v->again_us = clock_now_us() + AGAIN_US;
+	return GOING_ON;
+}
+
+static int on_final(struct batch_verb *v, struct slot *slot, struct taskclient_event *event)
+{
+	if (!slot)
+		return keep_stray(v, event);
+	if (slot->state == SLOT_OVER && slot->mail == 0) { /* said again on a new connection */
+		slot->mail = event->mail;
+		return GOING_ON;
+	}
+	return slot->state == SLOT_OVER ? settle(v, event->mail) : take_end(v, slot, event);
+}
+
+static int on_response(struct batch_verb *v, struct taskclient_event *event)
+{
+	struct slot *slot = slots_find(&v->slots, event->id);
+
+	v->n_kept -= v->n_kept > 0;
+	if (event->kind == TASKCLIENT_RESPONSE && status_is_final(event->response.status))
+		return on_final(v, slot, event);
+	if (event->kind == TASKCLIENT_MALFORMED)
+		COMPLAIN(v, "%s: an answer that is not understood: %s", event->id,
+			event->error.text);
+	else if (slot && slot->state != SLOT_OVER && slot->state != SLOT_UNSENT)
+		slots_set(&v->slots, slot, SLOT_RUNNING);
+	return settle(v, event->mail);
+}
+
+static int on_event(struct batch_verb *v, struct taskclient_event *event)
+{
+	struct slot *slot = slots_find(&v->slots, event->id);
+
+	switch (event->kind) {
+	case TASKCLIENT_RESPONSE:
+	case TASKCLIENT_MALFORMED:
+		return on_response(v, event);
+	case TASKCLIENT_QUEUED:
+		if (slot && slot->state == SLOT_SENT)
+			slots_set(&v->slots, slot, SLOT_QUEUED);
+		return GOING_ON;
+	case TASKCLIENT_NOT_QUEUED:
+		return slot && slot->state == SLOT_SENT ? on_not_queued(v, slot, &event->error)
+							: GOING_ON;
+	case TASKCLIENT_BLOCKED:
+		NOTICE(v, "the broker takes no messages for now: %s", event->error.text);
+		return GOING_ON;
+	default:
+		return GOING_ON;
+	}
+}
+
+static int take_events(struct batch_verb *v, struct error *err)
+{
+	for (;;) {
+		struct taskclient_event event;
+		int r = taskclient_next(v->client, &event, err);
+
+		if (r <= 0)
+			return r < 0 ? LOST : GOING_ON;
+		r = on_event(v, &event);
+		taskclient_event_deinit(&event);
+		if (r != GOING_ON)
+			return r;
+	}
+}
+
+/* ---- the loop ---- */
+
+static int cancel_all(struct batch_verb *v)
+{
+	struct error err = { 0 };
+
+	for (size_t i = 0; i < v->slots.n; i++) {
+		const struct slot *slot = slots_at(&v->slots, i);
+
+		if (slot->state != SLOT_OVER && slot->state != SLOT_UNSENT &&
+			taskclient_cancel(v->client, slot->id, CANCEL_PATIENCE_MS, &err) < 0)
+			return LOST;
+	}
+	return GOING_ON;
+}
+
+static int on_signal(struct batch_verb *v)
+{
+	struct signalfd_siginfo info;
+	unsigned before = v->n_signals;
+
+	while (read(v->signal_fd, &info, sizeof(info)) == sizeof(info))
+		v->n_signals++;
+	if (v->n_signals > 2)
+		return EXIT_CANCELLED;
+	if (before == 0 && v->n_signals == 1)
+		NOTICE(v, "no more are sent, waiting for those that were; once more cancels them");
+	if (before < 2 && v->n_signals == 2) {
+		NOTICE(v, "cancelling; once more to stop waiting");
+		return v->client ? cancel_all(v) : GOING_ON;
+	}
+	return GOING_ON;
+}
+
+static bool is_done(const struct batch_verb *v)
+{
+	if (v->n_signals > 0)
+		return n_under_way(v) == v->slots.counts[SLOT_UNSENT];
+	return v->is_read && !v->has_next && v->slots.n == 0;
+}
+
+static int wait_ms(struct batch_verb *v)
+{
+	int ms = taskclient_wait_ms(v->client), bar_ms;
+	int mine =
+		v->results.out.len > 0 || v->slots.counts[SLOT_UNSENT] > 0 ? FLUSH_US / 1000 : 1000;
+
+	show(v, false);
+	bar_ms = bar_draw(&v->bar);
+	ms = mine < ms ? mine : ms;
+	return bar_ms >= 0 && bar_ms < ms ? bar_ms : ms;
+}
+
+static int step(struct batch_verb *v, struct error *err)
+{
+	int r = take_events(v, err);
+
+	if (r == GOING_ON)
+		r = fill_slots(v);
+	if (r == GOING_ON)
+		r = send_all(v);
+	if (r == GOING_ON)
+		r = write_ends(v);
+	if (r == GOING_ON && v->results.out.len > 0 && clock_now_us() >= v->flush_us)
+		r = flush(v);
+	return r;
+}
+
+/* Until all is done or the connection lost. */
+static int work(struct batch_verb *v, struct error *err)
+{
+	for (;;) {
+		struct pollfd fds[] = {
+			{ .fd = taskclient_fd(v->client), .events = POLLIN },
+			{ .fd = v->signal_fd, .events = POLLIN },
+		};
+		int r = step(v, err);
+
+		if (r != GOING_ON)
+			return r;
+		if (is_done(v))
+			return flush(v);
+		(void)poll(fds, 2, wait_ms(v));
+		if (fds[1].revents && (r = on_signal(v)) != GOING_ON)
+			return r;
+	}
+}
+
+/* ---- connections ---- */
+
+static int open_mailbox(struct batch_verb *v, struct error *err)
+{
+	int r = taskclient_mailbox_make(
+		v->client, v->mailbox, v->options.responses, v->keep_ms, err);
+
+	if (r == -ENOENT || r == -EACCES || r == -EINVAL) {
+		COMPLAIN(
+			v, "responses cannot be kept (has a runner ever run here?): %s", err->text);
+		return EXIT_NO_QUEUE;
+	}
+	if (r == 0)
+		r = taskclient_mailbox_empty(v->client, v->mailbox, &v->n_kept, err);
+	if (r == -EBUSY || r == -EACCES) {
+		COMPLAIN(v, "the batch %s is at work elsewhere", v->name);
+		return EXIT_BROKER;
+	}
+	return r < 0 ? LOST : GOING_ON;
+}
+
+/* What was not confirmed may have been lost, and what was not settled comes again. */
+static void forget_connection(struct batch_verb *v)
+{
+	v->client = taskclient_close(v->client);
+	v->results.n_mails = 0;
+	v->may_repeat = true;
+	strays_free(v);
+	for (size_t i = 0; i < v->slots.n; i++) {
+		struct slot *slot = slots_at(&v->slots, i);
+
+		slot->mail = 0;
+		if (slot->state == SLOT_SENT)
+			slots_set(&v->slots, slot, SLOT_UNSENT);
+	}
+}
+
+/* GOING_ON when there is a connection again. */
+static int reconnect(struct batch_verb *v, const struct error *err)
+{
+	int pause_ms = 100, r;
+
+	COMPLAIN(v, "lost the connection to the broker: %s; connecting again", err->text);
+	forget_connection(v);
+	r = flush(v);
+	while (r == GOING_ON) {
+		struct pollfd p = { .fd = v->signal_fd, .events = POLLIN };
+
+		if (poll(&p, 1, pause_ms) > 0) {
+			(void)on_signal(v);
+			return EXIT_CANCELLED;
+		}
+		pause_ms = pause_ms < PAUSE_MAX_MS ? 2 * pause_ms : pause_ms;
+		r = retry_client(&v->options.broker, &v->client);
+		if (r == 0)
+			return GOING_ON;
+		r = r == EXIT_BROKER ? GOING_ON : r;
+	}
+	return r;
+}
+
+static int catch_signals(struct batch_verb *v)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	v->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return v->signal_fd < 0 ? EXIT_LOCAL : GOING_ON;
+}
+
+/* The batch is over. Where a request may be in a queue twice, its second answer is to be kept out
+ * of the dead letters: then the mailbox ends by itself. */
+static void leave(struct batch_verb *v)
+{
+	struct error err = { 0 };
+
+	if (!v->client || !is_done(v))
+		return;
+	if (!v->may_repeat && v->slots.n == 0)
+		(void)taskclient_mailbox_remove(v->client, v->mailbox, &err);
+}
+
+static int exit_status(const struct batch_verb *v)
+{
+	if (v->n_signals > 0)
+		return EXIT_CANCELLED;
+	return v->n_ends[1] + v->n_ends[2] > 0 ? EXIT_TASK_FAILED : EXIT_DONE;
+}
+
+static int do_all(struct batch_verb *v)
+{
+	struct error err = { 0 };
+	int r = open_client(&v->options.broker, &v->client);
+
+	r = r == 0 ? catch_signals(v) : r;
+	v->started_us = clock_now_us();
+	v->line_us = v->started_us + LINE_US;
+	while (r == GOING_ON) {
+		r = open_mailbox(v, &err);
+		v->may_repeat = v->may_repeat || v->n_kept > 0;
+		if (r == GOING_ON)
+			r = work(v, &err);
+		if (r == GOING_ON)
+			break;
+		if (r == LOST)
+			r = reconnect(v, &err);
+	}
+	if (r == GOING_ON) {
+		leave(v);
+		r = exit_status(v);
+	}
+	if (flush(v) == EXIT_LOCAL)
+		r = EXIT_LOCAL;
+	return r;
+}
+
+static int batch(struct batch_verb *v, const char *file)
+{
+	int r = prepare(v, file);
+
+	if (r != 0)
+		return r;
+	if (v->n_todo == 0) {
+		NOTICE(v, "nothing to do: %" PRIu64 " tasks, all done", v->n_tasks);
+		return EXIT_DONE;
+	}
+	v->may_repeat = v->results.n_known > 0;
+	r = do_all(v);
+	show(v, true);
+	return r;
+}
+
+static int run(int argc, char **argv)
+{
+	struct batch_verb v = {
+		.signal_fd = -1,
+		.results.fd = -1,
+		.window = 100,
+		.keep_ms = 7ull * 24 * 3600 * 1000,
+	};
+	int r;
+
+	ask_init(&v.ask);
+	r = read_options(&verb_batch, argc, argv, take_option, &v, &v.options);
+	v.source.defaults = &v.ask;
+	if (r == GOING_ON)
+		r = check_options(&v, argc, argv);
+	if (r == GOING_ON) {
+		bar_init(&v.bar, v.quiet);
+		r = batch(&v, argv[optind]);
+		bar_deinit(&v.bar);
+	}
+	close_fd(v.signal_fd);
+	strays_free(&v);
+	if (v.has_next)
+		batch_task_deinit(&v.next);
+	taskclient_close(v.client);
+	slots_deinit(&v.slots);
+	batch_close(&v.source);
+	batch_results_close(&v.results);
+	ask_deinit(&v.ask);
+	options_deinit(&v.options);
+	return r;
+}
+
+static const struct verb_option options[] = {
+	{ "program", OPTION_PROGRAM, "PROGRAM", NULL, "of tasks that name none" },
+	{ "table", OPTION_TABLE, NULL, NULL,
+		"the file is a table, with commas or tabs and a header: a task for each row" },
+	{ "input-template", OPTION_TEMPLATE, "TEXT", NULL,
+		"the input of a row, {NAME} being its field of that column; default: an object" },
+	{ "results", OPTION_RESULTS, "FILE", NULL,
+		"where results are appended; what has one there is not done again" },
+	{ "retry-failed", OPTION_RETRY, NULL, NULL, "but for those that did not succeed" },
+	{ "window", OPTION_WINDOW, "NUMBER", NULL, "so many tasks at once, default 100" },
+	{ "name", OPTION_NAME, "NAME", NULL,
+		"of the batch; ids are made from it. Default: from FILE and --results" },
+	{ "keep", OPTION_KEEP, "TIME", NULL,
+		"how long results wait for a restart after an interruption, default 7d" },
+	ASK_OPTIONS,
+	{ "quiet", 'q', NULL, NULL, "neither progress nor notices" },
+	{ 0 },
+};
+
+const struct verb verb_batch = {
+	.name = VERB,
+	.group = VERBS_ASK,
+	.summary = "run thousands of tasks from a file, results in its order",
+	.arguments = "[OPTIONS] FILE",
+	.about =
+		"Runs a task for each line of FILE, an object with program, input and what else "
+		"a request has; - is stdin. Results are objects, one in a line, in the order of "
+		"FILE. With --results it can be interrupted, in any way, and started again. Ctrl-C "
+		"sends no more and waits for those that were sent; a second one cancels them.",
+	.options = options,
+	.shares = SHARES_BROKER | SHARES_QUEUE | SHARES_RESPONSES,
+	.takes_files = true,
+	.exits = "0 all succeeded, 1 one did not, 2 usage, or malformed lines, 3 broker trouble, 4 "
+		 "no such queue or exchange, 6 a file cannot be read or written, 130 interrupted",
+	.run = run,
+};

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "taskctl/watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+
+#define PATIENCE_MS 30000
+
+static struct watched *find(struct watch *w, const char *id)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (strcmp(w->tasks[i].id, id) == 0)
+			return &w->tasks[i];
+	return NULL;
+}
+
+int watch_take_ids(struct watch *w, int n, char **ids)
+{
+	if (n == 0)
+		return usage_error(w->verb, "which task? An id is missing");
+	w->tasks = calloc((size_t)n, sizeof(*w->tasks));
+	if (!w->tasks)
+		return EXIT_LOCAL;
+	for (int i = 0; i < n; i++) {
+		if (!id_is_valid(slice_of(ids[i])))
+			return usage_error(w->verb, "'%s' cannot be the id of a task", ids[i]);
+		if (!find(w, ids[i]))
+			w->tasks[w->n++] = (struct watched){ .id = ids[i] };
+	}
+	w->n_left = w->n;
+	return 0;
+}
+
+void watch_deinit(struct watch *w)
+{
+	w->client = taskclient_close(w->client);
+	free(w->tasks);
+	w->tasks = NULL;
+}
+
+void watch_over(struct watch *w, struct watched *task, int status)
+{
+	if (task->is_over)
+		return;
+	task->is_over = true;
+	w->n_left--;
+	if (status > w->status)
+		w->status = status;
+}
+
+static void missing(struct watch *w, struct watched *task)
+{
+	if (w->on_missing) {
+		w->on_missing(w, task);
+		return;
+	}
+	say("%s: nothing is kept for it: it was not asked for by 'taskctl submit' or that is too "
+	    "long ago",
+		task->id);
+	watch_over(w, task, EXIT_NO_QUEUE);
+}
+
+/* 0, an exit status, or a negative errno when the connection is lost. */
+static int watch_one(struct watch *w, struct watched *task, struct error *err)
+{
+	int r = taskclient_watch(w->client, task->id, w->options->responses, PATIENCE_MS, err);
+
+	if (r == -ENOENT) {
+		missing(w, task);
+		return 0;
+	}
+	if (r != -EBUSY && r != -EACCES)
+		return r;
+	say("%s: %s", task->id, err->text);
+	return EXIT_BROKER;
+}
+
+static int watch_all(struct watch *w, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < w->n; i++)
+		if (!w->tasks[i].is_over)
+			r = watch_one(w, &w->tasks[i], err);
+	return r;
+}
+
+/* After a new connection all comes again. */
+static bool is_new(struct watched *task, const struct taskclient_facts *facts)
+{
+	if (facts->attempt < task->attempt ||
+		(facts->attempt == task->attempt && facts->sequence > 0 &&
+			facts->sequence <= task->sequence))
+		return false;
+	task->attempt = facts->attempt;
+	task->sequence = facts->sequence;
+	return true;
+}
+
+static int on_event(struct watch *w, const struct taskclient_event *event)
+{
+	struct watched *task = find(w, event->id);
+
+	if (event->kind == TASKCLIENT_MALFORMED) {
+		say("%s: an answer that is not understood: %s", event->id, event->error.text);
+		return task ? EXIT_BROKER : GOING_ON;
+	}
+	if (event->kind != TASKCLIENT_RESPONSE && event->kind != TASKCLIENT_CAUGHT_UP)
+		return w->on_other ? w->on_other(w, event) : GOING_ON;
+	if (!task || task->is_over ||
+		(event->kind == TASKCLIENT_RESPONSE && !is_new(task, &event->facts)))
+		return GOING_ON;
+	return w->on_event(w, task, event);
+}
+
+/* GOING_ON, an exit status; -2 when the connection is lost. */
+#define LOST (-2)
+
+static int take_events(struct watch *w, struct error *err)
+{
+	for (;;) {
+		struct taskclient_event event;
+		int r = taskclient_next(w->client, &event, err);
+
+		if (r < 0)
+			return LOST;
+		if (r == 0)
+			return GOING_ON;
+		r = on_event(w, &event);
+		taskclient_event_deinit(&event);
+		if (r != GOING_ON)
+			return r;
+	}
+}
+
+static int wait_ms(struct watch *w)
+{
+	int ms = taskclient_wait_ms(w->client), idle = w->on_idle ? w->on_idle(w) : -1;
+	uint64_t now = clock_now_us();
+
+	if (idle >= 0 && idle < ms)
+		ms = idle;
+	if (w->deadline_us != UINT64_MAX) {
+		uint64_t left = w->deadline_us > now ? (w->deadline_us - now) / 1000 + 1 : 0;
+
+		ms = left < (uint64_t)ms ? (int)left : ms;
+	}
+	return ms;
+}
+
+static int follow(struct watch *w, struct error *err)
+{
+	for (;;) {
+		struct pollfd p = { .fd = taskclient_fd(w->client), .events = POLLIN };
+		int r = take_events(w, err);
+
+		if (r != GOING_ON)
+			return r;
+		if (w->n_left == 0)
+			return w->status;
+		if (clock_now_us() >= w->deadline_us)
+			return EXIT_TOO_LATE;
+		(void)poll(&p, 1, wait_ms(w));
+	}
+}
+
+int watch_run(struct watch *w)
+{
+	struct error err = { 0 };
+	int r = w->client ? 0 : open_client(&w->options->broker, &w->client);
+
+	while (r == 0) {
+		r = watch_all(w, &err);
+		if (r > 0)
+			return r;
+		r = r == 0 ? follow(w, &err) : LOST;
+		if (r != LOST)
+			return r;
+		r = reopen_client(&w->options->broker, &err, w->deadline_us, &w->client);
+		if (r == EXIT_BROKER)
+			return EXIT_TOO_LATE;
+	}
+	return r;
+}
