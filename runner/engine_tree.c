@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -63,9 +64,11 @@ static struct task *find_by_mark(const struct engine *engine, const char *mark)
 }
 
 /* Of what came to us when its parent was gone. */
-static struct task *find_parent_of_orphan(const struct engine *engine, pid_t pid)
+static struct task *find_owner_of_orphan(const struct engine *engine, pid_t pid)
 {
 	char mark[128];
+	if (pid == engine->options.guardian)
+		return NULL;
 	struct task *task = find_by_group(engine, pid);
 	return !task && tree_read_mark(pid, mark, sizeof(mark)) > 0 ? find_by_mark(engine, mark)
 								    : task;
@@ -74,19 +77,20 @@ static struct task *find_parent_of_orphan(const struct engine *engine, pid_t pid
 struct task *engine_owner(const struct engine *engine, const struct tree_process *list, size_t n,
 	const struct tree_process *process)
 {
+	const struct tree_process *first = process;
 	pid_t own = getpid();
-	for (int i = 0; process && i < GENERATIONS_MAX; i++) {
+	for (int i = 0; i < GENERATIONS_MAX; i++) {
 		struct task *task = find_by_pid(engine, process->session);
-		if (task)
+		if (task || process->parent == 0)
 			return task;
-		if (process->parent == own)
-			return process->pid == engine->options.guardian
-				       ? NULL
-				       : find_parent_of_orphan(engine, process->pid);
 		const struct tree_process *parent = tree_find(list, n, process->parent);
-		/* It died while we looked, so this one is an orphan by now. */
-		if (!parent && process->parent > 0)
-			return find_parent_of_orphan(engine, process->pid);
+		/* Its parent died while we looked: it is an orphan by now. */
+		if (process->parent == own || !parent) {
+			task = find_owner_of_orphan(engine, process->pid);
+			/* So may it have been: then, what it left says the same of itself. */
+			return task || process == first ? task
+							: find_owner_of_orphan(engine, first->pid);
+		}
 		process = parent;
 	}
 	return NULL;
@@ -208,11 +212,22 @@ static void tend_process(const struct tree_process *process, struct task *task)
 	}
 }
 
-/* false: it could not be looked. */
+/* An orphan that lived when the list was made, and has died since, cannot be asked any more whose
+ * it was; it may have left another. */
+static bool has_died_since(const struct tree_process *process)
+{
+	siginfo_t info = { 0 };
+	return process->parent == getpid() && process->state != 'Z' &&
+	       waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid == process->pid;
+}
+
+/* false: it could not be looked, or not well enough. */
 static bool tend_all(struct engine *engine)
 {
 	cleanup_free struct tree_process *list = NULL;
 	size_t n = 0;
+	bool is_sure = true;
 	if (tree_list(&list, &n) < 0)
 		return false;
 	for (struct task *task = engine->by_id; task; task = task->hh_id.next)
@@ -223,8 +238,10 @@ static bool tend_all(struct engine *engine)
 		struct task *task = engine_owner(engine, list, n, &list[i]);
 		if (task)
 			tend_process(&list[i], task);
+		else if (has_died_since(&list[i]))
+			is_sure = false;
 	}
-	return true;
+	return is_sure;
 }
 
 static int on_tend(sd_event_source *source, uint64_t now, void *userdata)

@@ -12,6 +12,7 @@ import pytest
 
 from support import groups, processes
 from support.broker import PASSWORD, USER
+from support.memory_group import mounts
 from support.paths import ACT
 from support.runner import SOON, act, program, steps
 from support.waiting import wait_until
@@ -199,6 +200,17 @@ def test_what_hides_dies_with_the_runner(runner, client, tmp_path):
     r.kill()
     wait_until(lambda: not processes.is_alive(hidden), "end of the orphan")
     wait_until(lambda: not groups.groups(r.instance), "end of the groups")
+
+
+def test_without_groups_it_says_why_and_works(runner, client):
+    """As under Docker: the hierarchies can be read, not written."""
+    read_only = 'mount --rbind /sys/fs/cgroup /sys/fs/cgroup && for point in "$@"; do shift; ' \
+        '[ "$point" = -- ] && break; mount -o remount,bind,ro "$point" || exit; done && exec "$@"'
+    points = [point for _, point, _ in mounts("cgroup2")]
+    r = runner(wrapper=["unshare", "--mount", "/bin/sh", "-c", read_only, "sh", *points, "--"])
+    r.wait_log("engine.no-cgroups", "Read-only")
+    assert client.run("act", steps(["output", "x"]))[-1].output == b"x"
+    assert r.log.count("cgroups") == 1
 
 
 @pytest.mark.parametrize("cgroups", ["auto", "off"])
