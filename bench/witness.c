@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A task that witnesses what is done to it, in a file that is mapped: word 0 is the time at which it
- * was last seen to run (it looks at the clock without a pause for as long as word 2 is 1, else once a
- * millisecond), word 1 the time at which it got SIGTERM. Nanoseconds of CLOCK_MONOTONIC. For
+ * A task that witnesses what is done to it, in a file that is mapped: word 0 is the time at which
+ * it was last seen to run (it looks at the clock without a pause for as long as word 2 is 1, else
+ * once a millisecond), word 1 the time at which it got SIGTERM. Nanoseconds of CLOCK_MONOTONIC. For
  * bench/steer.
  */
 
