@@ -154,6 +154,7 @@ struct config {
 					 exit; 5 s */
 		uint64_t shutdown_us; /* for running tasks after SIGTERM; 8 s, less than a
 					 container's 10 s */
+		unsigned held;        /* requests that are held without taking a slot; 1000 */
 		size_t input;         /* bytes; 64 MiB */
 		size_t output;        /* bytes; 64 MiB */
 		size_t progress_record; /* bytes; 1 MiB */

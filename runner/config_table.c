@@ -168,6 +168,10 @@ static const struct setting config_rows[] = {
 		.fallback = "8s",
 		.meaning = "for running tasks to finish after the runner's SIGTERM; then they are "
 			   "ended" },
+	{ "limits.held", SETTING_NUMBER, .offset = IN(limits.held), .max = 100000,
+		.fallback = "1000",
+		.meaning = "requests that are held without taking a slot, and in bytes four times "
+			   "limits.input; more of them take slots" },
 	{ "limits.input", SETTING_SIZE, .offset = IN(limits.input), .min = KIB, .max = GIB,
 		.fallback = "64MiB", .meaning = "input of a task" },
 	{ "limits.output", SETTING_SIZE, .offset = IN(limits.output), .min = KIB, .max = GIB,

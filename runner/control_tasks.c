@@ -88,13 +88,13 @@ static const char *resume_task(struct inquiry *q, struct job *job)
 static const char *hold_task(struct inquiry *q, struct job *job)
 {
 	(void)q;
-	return intake_hold(job) ? CONTROL_ACCEPTED : CONTROL_NOT_RUNNING;
+	return held_hold(job) ? CONTROL_ACCEPTED : CONTROL_NOT_RUNNING;
 }
 
 static const char *play_task(struct inquiry *q, struct job *job)
 {
 	(void)q;
-	intake_play(job);
+	held_play(job);
 	return CONTROL_ACCEPTED;
 }
 

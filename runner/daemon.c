@@ -90,7 +90,9 @@ static void stop_not_started(struct daemon *daemon)
 {
 	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
 		next = job->hh_token.next;
-		if (job->phase == JOB_SUSPECT || job->phase == JOB_READY || job->phase == JOB_HELD)
+		bool waits = job->phase == JOB_SUSPECT || job->phase == JOB_READY ||
+			     job->phase == JOB_HELD;
+		if (job->phase == JOB_RETURNING || (waits && daemon_takes_none(daemon)))
 			job_give_back(job);
 	}
 }
@@ -100,7 +102,8 @@ static void give_back(struct daemon *daemon)
 {
 	daemon->give_back_round = 0;
 	stop_not_started(daemon);
-	engine_stop_waiting(daemon->engine, CAUSE_SHUTTING_DOWN);
+	if (daemon_takes_none(daemon))
+		engine_stop_waiting(daemon->engine, CAUSE_SHUTTING_DOWN);
 }
 
 void daemon_consumer_lost(struct daemon *daemon, const char *why)
@@ -480,8 +483,10 @@ void daemon_drain(struct daemon *daemon, bool drain)
 	log_notice(drain ? "runner.draining" : "runner.undrained",
 		LOG_I("tasks", (int64_t)engine_count(daemon->engine)));
 	task_events_of_runner(daemon, drain ? EVENT_DRAINING : EVENT_READY);
-	if (drain)
+	if (drain) {
 		take_no_more(daemon);
+		slots_park_running(daemon);
+	}
 	tell_state(daemon);
 	daemon_balance_soon(daemon);
 }

@@ -35,14 +35,16 @@ struct line {
 /* Where a job stands. Only one that is with the engine, or over, outlives the connection that
  * brought it: the broker delivers the others again. */
 enum job_phase {
-	JOB_NEW,     /* being looked at */
-	JOB_SUSPECT, /* it may be running elsewhere: the other runners are asked */
-	JOB_ASKED,   /* terarium: its cancellation queue is asked */
-	JOB_HELD,    /* not to be started until it is played; takes no slot */
-	JOB_READY,   /* waits for a slot of its queue */
-	JOB_RUNNING, /* with the engine */
-	JOB_OVER,    /* the final response is on its way */
-	JOB_LEAVING, /* a copy for somebody else is on its way */
+	JOB_NEW,       /* being looked at */
+	JOB_SUSPECT,   /* it may be running elsewhere: the other runners are asked */
+	JOB_ASKED,     /* terarium: its cancellation queue is asked */
+	JOB_HELD,      /* not to be started until it is played; takes no slot */
+	JOB_RETURNING, /* came while we were told to take none: goes back when it cannot come again
+			*/
+	JOB_READY,     /* waits for a slot of its queue */
+	JOB_RUNNING,   /* with the engine */
+	JOB_OVER,      /* the final response is on its way */
+	JOB_LEAVING,   /* a copy for somebody else is on its way */
 };
 
 /* What a message is to its job; the publisher gives it back with the token. */
@@ -125,6 +127,8 @@ struct job {
 	bool is_freed;                  /* given back with nothing left elsewhere … */
 	uint64_t freed_round;           /* … which is sure when these pings are answered; or 0 */
 	bool is_held;                   /* it is not to be started yet */
+	bool is_kept;                   /* held, and counted in daemon.held */
+	bool said_held, said_begun;     /* in the last copy that was sent */
 	bool has_place;                 /* it counts in its queue's running */
 	bool is_fenced;                 /* it may be another's by now: killed, and not answered */
 	bool is_left;                   /* its cancellation queue is no concern any more */
@@ -166,7 +170,7 @@ struct daemon {
 	struct queue *queues; /* config->n_queues */
 	struct job *suspects;
 	bool was_ready, publisher_up, stopping;
-	bool draining; /* takes no requests until it is told to */
+	bool draining;            /* takes no requests until it is told to */
 	uint64_t give_back_round; /* when it is answered no request comes any more, and what has not
 				   * started is given back; 0: not waited for */
 	uint64_t started_us;
@@ -181,6 +185,9 @@ struct daemon {
 	struct memory freed;     /* ids that were given back, by instances that said so */
 	struct memory surplus;   /* copies of ours, under way, of requests that somebody else has */
 	struct cancels cancels;  /* what the stream of them says */
+	struct {
+		size_t n, bytes;
+	} held;                  /* what is held without a slot */
 	struct memory signalled; /* ids, and prints of the questions that asked for it */
 	struct task_events events;
 	struct memory acknowledged; /* of those, what the broker was told on this connection */
@@ -251,13 +258,20 @@ void intake_start(struct job *job);
 /* Hands the job's request to the engine (moved out of the job) when there is a slot, or gives it
  * back if we are ending. */
 void intake_submit(struct job *job);
-/* What has not started is held, or may be started. False: it has, or cannot be held. */
-bool intake_hold(struct job *job);
-void intake_play(struct job *job);
 /* Starts what waits for a slot of the queue. */
 void intake_next(struct daemon *daemon, size_t queue);
 /* What was not started comes again on another connection. */
 void intake_forget(struct daemon *daemon);
+
+/* held.c */
+void held_begin(struct job *job);
+void held_end(struct job *job); /* if it is held */
+/* What has not started is held. False: it has, or is not here. */
+bool held_hold(struct job *job);
+/* It may be started; may free it. */
+void held_play(struct job *job);
+/* Its delivery is here again; what was said meanwhile is done. */
+void held_on_home(struct job *job);
 
 /* slots.c */
 int slots_init(struct daemon *daemon); /* 0 or -ENOMEM */
@@ -272,6 +286,8 @@ void slots_forget(struct daemon *daemon); /* the connection is gone */
 void slots_take(struct job *job, const char *consumer_tag);
 void slots_release(struct job *job);
 void slots_park(struct job *job);
+/* The requests of what runs are parked, however young. */
+void slots_park_running(struct daemon *daemon);
 
 /* lease.c */
 #define COPY_HEADERS 9 /* that a copy has of ours */

@@ -202,44 +202,9 @@ static void make_ready(struct job *job)
 static void give_back_in_time(struct job *job)
 {
 	if (job->daemon->give_back_round)
-		make_ready(job);
+		job->phase = JOB_RETURNING;
 	else
 		job_give_back(job);
-}
-
-static void hold(struct job *job)
-{
-	job->phase = JOB_HELD;
-	log_info("task.held", LOG_S("task", job->id));
-	task_events_tell(job, EVENT_HELD, CAUSE_NONE);
-	/* The slot that brought it is for others. */
-	lease_renew_now(job);
-	daemon_balance_soon(job->daemon);
-}
-
-bool intake_hold(struct job *job)
-{
-	if (job->phase == JOB_HELD)
-		return true;
-	if (job->phase != JOB_READY)
-		return false;
-	job_stop_waiting(job);
-	job->is_held = true;
-	hold(job);
-	return true;
-}
-
-/* Until the copy that says so is safe, a death of ours means that it is held again. */
-void intake_play(struct job *job)
-{
-	job->is_held = false;
-	if (job->phase != JOB_HELD)
-		return;
-	log_info("task.played", LOG_S("task", job->id));
-	task_events_tell(job, EVENT_PLAYED, CAUSE_NONE);
-	lease_renew_now(job);
-	make_ready(job);
-	daemon_balance_soon(job->daemon);
 }
 
 /* Its program has no free slot, or the machine no room. It may be over as well, and the job gone.
@@ -266,10 +231,6 @@ void intake_submit(struct job *job)
 	/* While it waited the connection may have died without our knowing. */
 	if (clock_now_us() > custody_deadline(&job->custody, &daemon->rules)) {
 		job_return(job);
-		return;
-	}
-	if (job->is_held) {
-		hold(job);
 		return;
 	}
 	if (queue->running >= daemon->config->queues[job->queue].slots || !cancels_allow(daemon)) {
@@ -315,7 +276,7 @@ void intake_forget(struct daemon *daemon)
 	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
 		next = job->hh_token.next;
 		bool waits = job->phase == JOB_SUSPECT || job->phase == JOB_READY ||
-			     job->phase == JOB_HELD;
+			     job->phase == JOB_HELD || job->phase == JOB_RETURNING;
 		if (waits && !custody_is_parked(&job->custody))
 			job_free(job);
 	}
@@ -349,6 +310,10 @@ void intake_start(struct job *job)
 	}
 	/* An id that was used before is this task's from now on. */
 	memory_take(&daemon->finished, job->id);
+	if (job->is_held) {
+		held_begin(job);
+		return;
+	}
 	int r = catalogue_resolve(daemon->catalogue, job->request.script, &job->launch, &err);
 	if (r < 0) {
 		job_give_back(job);

@@ -88,10 +88,11 @@ void job_stop_waiting(struct job *job)
 {
 	struct queue *queue = &job->daemon->queues[job->queue];
 	suspects_end(job);
-	if (job->phase == JOB_READY)
+	held_end(job);
+	if (job->phase == JOB_READY) {
 		DL_DELETE2(queue->ready, job, prev_waiting, next_waiting);
-	if (job->phase == JOB_READY || job->phase == JOB_HELD)
 		job->phase = JOB_NEW;
+	}
 	if (job->has_place) {
 		job->has_place = false;
 		queue->running--;

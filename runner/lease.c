@@ -140,6 +140,9 @@ static void turn(struct job *job)
 		LOG_S("task", job->id), LOG_I("copy", job->custody.number));
 	acknowledge_older(job, &older);
 	crash_point(was_parked ? "S5c" : "S4c");
+	/* Something was said while it was under way. */
+	if (job->said_held != job->is_held || job->said_begun != job->is_begun)
+		lease_renew_now(job);
 	suspects_on_turn(job);
 }
 
@@ -150,6 +153,8 @@ static void renew(struct job *job, uint64_t now)
 	unsigned number = custody_sent(&job->custody, now);
 	if (job->is_begun && !job->begun_number)
 		job->begun_number = number;
+	job->said_held = job->is_held;
+	job->said_begun = job->is_begun;
 	topology_hold_queue(&daemon->topology, job->queue, queue, sizeof(queue));
 	if (send_copy(job, queue, number, false,
 		    custody_is_parked(&job->custody) ? FOR_RENEWAL : FOR_PARKING) < 0) {
@@ -313,8 +318,11 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 		acknowledge_older(job, &older);
 	daemon_balance_soon(daemon);
 	/* With the connection what only waited is gone. */
-	if (daemon->consumer)
-		turn(job);
+	if (!daemon->consumer)
+		return;
+	turn(job);
+	if (daemon->consumer && !was_live && custody_is_live(&job->custody))
+		held_on_home(job);
 }
 
 /* ---- the fence ---- */
@@ -337,7 +345,8 @@ static bool is_past_fence(const struct job *job, uint64_t now)
 {
 	const struct daemon *daemon = job->daemon;
 	bool is_here = job->phase == JOB_RUNNING || job->phase == JOB_SUSPECT ||
-		       job->phase == JOB_READY || job->phase == JOB_HELD;
+		       job->phase == JOB_READY || job->phase == JOB_HELD ||
+		       job->phase == JOB_RETURNING;
 	return is_here && !job->is_fenced && now > custody_deadline(&job->custody, &daemon->rules);
 }
 

@@ -52,17 +52,6 @@ static int grow(struct queue *queue, size_t n)
 	return 0;
 }
 
-int slots_set(struct daemon *daemon, size_t index, unsigned slots)
-{
-	struct queue *queue = &daemon->queues[index];
-	size_t n = (size_t)slots * ROOM_FOR_SUSPECTS;
-	if (n > queue->n_slots && grow(queue, n) < 0)
-		return -ENOMEM;
-	daemon->config->queues[index].slots = slots;
-	daemon_balance_soon(daemon);
-	return 0;
-}
-
 void slots_deinit(struct daemon *daemon)
 {
 	for (size_t i = 0; daemon->queues && i < daemon->config->n_queues; i++)
@@ -82,12 +71,18 @@ static int send_consume(struct daemon *daemon, size_t queue, size_t slot, bool o
 		    : mq_cancel(daemon->consumer, channel, tag);
 }
 
+static bool takes_no_slot(const struct job *job)
+{
+	return job->phase == JOB_SUSPECT || (job->phase == JOB_HELD && job->is_kept);
+}
+
 /* What runs or will, and was not brought by a slot, takes the place of one; but for what a lost
  * connection took from us: that is to come back through one. */
 static bool takes_a_place(const struct job *job)
 {
-	return !job->slot && job->phase != JOB_SUSPECT && job->phase != JOB_HELD &&
-	       job->phase != JOB_LEAVING && custody_is_live(&job->custody);
+	bool has_open_slot = job->slot && job->slot->is_open;
+	return !has_open_slot && !takes_no_slot(job) && job->phase != JOB_LEAVING &&
+	       custody_is_live(&job->custody);
 }
 
 static size_t wanted(struct daemon *daemon, size_t index)
@@ -96,7 +91,7 @@ static size_t wanted(struct daemon *daemon, size_t index)
 	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next) {
 		if (job->queue != index)
 			continue;
-		suspects += job->slot && (job->phase == JOB_SUSPECT || job->phase == JOB_HELD);
+		suspects += job->slot && job->slot->is_open && takes_no_slot(job);
 		guests += takes_a_place(job);
 	}
 	if (suspects > slots)
@@ -124,10 +119,35 @@ void slots_balance(struct daemon *daemon, size_t index)
 			r = send_consume(daemon, index, i, false);
 			open--;
 		}
+	/* What it brought stays. */
+	for (size_t i = queue->n_slots; r == 0 && open > want && i-- > 0;)
+		if (queue->slots[i].is_open) {
+			r = send_consume(daemon, index, i, false);
+			open--;
+			daemon_balance_soon(daemon);
+		}
 	if (r < 0)
 		daemon_consumer_lost(daemon, "a queue could not be consumed");
 	else
 		daemon_pump_soon(daemon);
+}
+
+/* Nobody brings them home without consumers of their queue, should the connection be lost. */
+void slots_park_running(struct daemon *daemon)
+{
+	for (struct job *job = daemon->jobs_by_token; job; job = job->hh_token.next)
+		if (job->phase == JOB_RUNNING && !custody_is_parked(&job->custody))
+			lease_renew_now(job);
+}
+
+static void give_back_ready(struct daemon *daemon, size_t index)
+{
+	struct queue *queue = &daemon->queues[index];
+	for (struct job *job = queue->ready, *next; job; job = next) {
+		next = job->next_waiting;
+		if (custody_is_live(&job->custody))
+			job_give_back(job);
+	}
 }
 
 void slots_close(struct daemon *daemon)
@@ -181,4 +201,22 @@ void slots_park(struct job *job)
 	if (slot && slot->is_open && daemon->consumer &&
 		send_consume(daemon, job->queue, (size_t)(slot - queue->slots), false) < 0)
 		daemon_consumer_lost(daemon, "a consumer could not be cancelled");
+}
+
+int slots_set(struct daemon *daemon, size_t index, unsigned slots)
+{
+	struct queue *queue = &daemon->queues[index];
+	size_t n = (size_t)slots * ROOM_FOR_SUSPECTS;
+	if (n > queue->n_slots && grow(queue, n) < 0)
+		return -ENOMEM;
+	bool is_less = slots < daemon->config->queues[index].slots;
+	daemon->config->queues[index].slots = slots;
+	/* Others may have room for what waits; and what runs may lose its consumer. */
+	if (is_less) {
+		slots_balance(daemon, index);
+		give_back_ready(daemon, index);
+		slots_park_running(daemon);
+	}
+	daemon_balance_soon(daemon);
+	return 0;
 }

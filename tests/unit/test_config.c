@@ -157,6 +157,7 @@ static const struct sample {
 	{ "limits.grace", "11s" },
 	{ "limits.drain", "12ms" },
 	{ "limits.shutdown", "13s" },
+	{ "limits.held", "17" },
 	{ "limits.input", "1GiB" },
 	{ "limits.output", "1025" },
 	{ "limits.progress_record", "256B" },
@@ -284,6 +285,7 @@ static void check_samples(const struct config *c, int round)
 	assert_int_equal(c->limits.grace_us, 11000000);
 	assert_int_equal(c->limits.drain_us, 12000);
 	assert_int_equal(c->limits.shutdown_us, 13000000);
+	assert_int_equal(c->limits.held, 17);
 	assert_int_equal(c->limits.input, 1 << 30);
 	assert_int_equal(c->limits.output, 1025);
 	assert_int_equal(c->limits.progress_record, 256);
