@@ -149,6 +149,7 @@ static void add_view(struct record *answer, const struct task *task)
 	struct task_view view;
 	task_look(task, &view);
 	record_add_text(answer, "state", view.state);
+	record_add_text(answer, "waits_for", view.waits_for);
 	record_add_int(answer, "running_ms", (int64_t)(view.running_us / 1000));
 	record_add_int(answer, "cpu_ms", (int64_t)(view.cpu_us / 1000));
 	if (view.memory) /* else nobody has looked yet */

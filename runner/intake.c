@@ -191,11 +191,30 @@ static bool is_known(struct daemon *daemon, const struct mq_event *event, const 
 
 /* ---- a slot ---- */
 
+#define DEPTHS 128 /* more than a request can have */
+
+/* Inner tasks before outer ones: somebody waits for them. */
+static int rank_of(const struct job *job)
+{
+	int priority = job->copy.properties.priority;
+	return (priority > 0 ? priority : 0) * DEPTHS + (int)job->request.depth;
+}
+
+static bool goes_before(const struct job *job, const struct job *other)
+{
+	int rank = rank_of(job), others = rank_of(other);
+	return rank != others ? rank > others : job->token < other->token;
+}
+
+/* Mostly it is the last. */
 static void make_ready(struct job *job)
 {
 	struct queue *queue = &job->daemon->queues[job->queue];
+	struct job *before = queue->ready ? queue->ready->prev_waiting : NULL;
 	job->phase = JOB_READY;
-	DL_APPEND2(queue->ready, job, prev_waiting, next_waiting);
+	while (before && goes_before(job, before))
+		before = before == queue->ready ? NULL : before->prev_waiting;
+	DL_APPEND_ELEM2(queue->ready, before, job, prev_waiting, next_waiting);
 }
 
 /* Not as long as it might come to us again. */
@@ -242,6 +261,7 @@ void intake_submit(struct job *job)
 	job->has_place = true;
 	queue->running++;
 	uint64_t token = job->token;
+	job->launch.rank = rank_of(job);
 	int r = engine_submit(daemon->engine, &job->request, &job->launch, job->attempt, job);
 	if (r < 0) {
 		log_error("request.not-accepted", LOG_S("task", job->id), LOG_ERRNO(r));
