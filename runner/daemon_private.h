@@ -127,6 +127,7 @@ struct job {
 	bool is_freed;                  /* given back with nothing left elsewhere … */
 	uint64_t freed_round;           /* … which is sure when these pings are answered; or 0 */
 	bool is_held;                   /* it is not to be started yet */
+	bool was_held;                  /* once, so copies must say whether it is still */
 	bool is_kept;                   /* held, and counted in daemon.held */
 	bool said_held, said_begun;     /* in the last copy that was sent */
 	bool has_place;                 /* it counts in its queue's running */

@@ -62,7 +62,7 @@ bool held_hold(struct job *job)
 	if (job->phase != JOB_READY)
 		return false;
 	job_stop_waiting(job);
-	job->is_held = true;
+	job->is_held = job->was_held = true;
 	held_begin(job);
 	return true;
 }

@@ -417,12 +417,13 @@ static void keep_copy(struct job *job, struct mq_delivery *delivery)
 }
 
 /* What was said of it since counts more than what the requester wrote. */
-static bool is_to_be_held(const struct job *job)
+static void learn_hold(struct job *job)
 {
 	const struct mq_header *header = mq_properties_header(&job->copy.properties, HEADER_HOLD);
 	bool was_said = header && header->kind == MQ_HEADER_INT &&
 			mq_properties_header(&job->copy.properties, HEADER_HOLDER);
-	return was_said ? header->number > 0 : job->request.hold;
+	job->is_held = was_said ? header->number > 0 : job->request.hold;
+	job->was_held = was_said || job->is_held;
 }
 
 static void cleanup_request(struct request *request)
@@ -462,7 +463,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	keep_copy(job, delivery);
 	job->request = request;
 	request = (struct request){ 0 };
-	job->is_held = is_to_be_held(job);
+	learn_hold(job);
 	if (daemon_takes_none(daemon))
 		give_back_in_time(job);
 	else if (suspect || given_back)
@@ -483,7 +484,7 @@ static void send_home(struct daemon *daemon, size_t queue, struct mq_event *even
 	job->print = print_of(&event->delivery);
 	job->is_begun = true; /* of that many runs; see add_lease_headers */
 	keep_copy(job, &event->delivery);
-	job->is_held = is_to_be_held(job);
+	learn_hold(job);
 	log_notice("request.sent-home", LOG_S("task", id));
 	if (job_name(job, id) < 0 ||
 		lease_hand_over(job, daemon->config->queues[queue].name, false) < 0)

@@ -79,7 +79,7 @@ static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned 
 		r = mq_properties_add_int(p, HEADER_PRINT, (int64_t)job->print);
 	if (r == 0)
 		r = mq_properties_add_int(p, HEADER_CLEAN, 0);
-	if (r == 0 && (job->is_held || job->request.hold || mq_properties_header(p, HEADER_HOLD)))
+	if (r == 0 && (job->is_held || job->was_held))
 		r = mq_properties_add_int(p, HEADER_HOLD, job->is_held);
 	return r;
 }
