@@ -455,7 +455,8 @@ inline hold_copy_comes(c, i) /* a renewal, what was handed back, or what comes h
 				if :: IN_TERM && ttl[x] <= J -> knows_not_all(i) :: else fi;
 				disown(x)
 			:: else
-			fi)
+			fi);
+			if :: IN_TERM && doubt[i] && doubt[i] <= J -> knows_not_all(i) :: else fi
 		:: else
 		fi;
 		ours[c] = 1 + i; sent[c] = 0
