@@ -308,6 +308,9 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 		if (!from_hold_queue) {
 			slots_take(job, event->consumer_tag);
 			job->deliveries = lease_deliveries(&event->delivery);
+			/* Whoever had it meanwhile may have put a copy beside it. */
+			if (!has_leases(daemon))
+				custody_spread(&job->custody);
 			lease_spare(job);
 		}
 	}

@@ -132,6 +132,9 @@
 #ifndef SPARE_OFTEN       /* R11 a copy is put beside one that was delivered often, never beside a clean one … */
 #define SPARE_OFTEN 1
 #endif
+#ifndef SPARE_ADOPTED     /* R11 … who adopts a request does not know whether another did so … */
+#define SPARE_ADOPTED 1
+#endif
 #ifndef SPREAD            /* R11 … and who did it does not know all any more */
 #define SPREAD 1
 #endif
@@ -427,7 +430,7 @@ inline S0_request(c, i) /* S1, S2, S3 are the same step for all others */
 	at[c] = HELD; who[c] = i;
 	if
 	:: st[i] == RUNNING -> /* adopted */
-		if :: ADOPTED && copied[i] -> knows_not_all(i) :: else fi;
+		if :: (ADOPTED && copied[i]) || (SPARE_ADOPTED && !PARK) -> knows_not_all(i) :: else fi;
 		ours[c] = 1 + i; newer[c] = 0; sent[c] = 0; ttl[c] = 0
 	:: st[i] == IDLE && (mark[c] == ORIGINAL || (GIVEN_BACK(c) && !CLEAN_WAITS)) -> start(i, mark[c] == ORIGINAL)
 	:: st[i] == IDLE && (mark[c] == SUSPECT || (GIVEN_BACK(c) && CLEAN_WAITS)) -> says[other(i)] = 0; ask(i)
@@ -452,7 +455,8 @@ inline hold_copy_comes(c, i) /* a renewal, what was handed back, or what comes h
 				if :: IN_TERM && ttl[x] <= J -> knows_not_all(i) :: else fi;
 				disown(x)
 			:: else
-			fi)
+			fi);
+			if :: IN_TERM && doubt[i] && doubt[i] <= J -> knows_not_all(i) :: else fi
 		:: else
 		fi;
 		ours[c] = 1 + i; sent[c] = 0
