@@ -160,8 +160,9 @@ static struct given password_of(
 }
 
 /* What is wrong is told, unless it is that no connection can be had and @is_quiet. */
-static int connect_client(
-	const struct broker_options *options, bool is_quiet, struct taskclient **ret)
+static int connect_broker(const struct broker_options *options, bool is_quiet,
+	int (*open)(const struct mq_options *connection, void *userdata, struct error *err),
+	void *userdata)
 {
 	cleanup_with(mq_options_deinit) struct mq_options connection;
 	enum origin from = find_broker(options), password_from = find_password(options, from);
@@ -182,7 +183,7 @@ static int connect_client(
 		return r;
 	if (mq_properties_set(&connection.connection_name, "taskctl") < 0)
 		return EXIT_LOCAL;
-	r = taskclient_open(&connection, options->control, ret, &err);
+	r = open(&connection, userdata, &err);
 	if (r == 0)
 		return 0;
 	if (!is_quiet) {
@@ -190,6 +191,33 @@ static int connect_client(
 		give_hint(r, &given, &password);
 	}
 	return EXIT_BROKER;
+}
+
+int open_broker(const struct broker_options *options,
+	int (*open)(const struct mq_options *connection, void *userdata, struct error *err),
+	void *userdata)
+{
+	return connect_broker(options, false, open, userdata);
+}
+
+struct client_to_open {
+	const char *control;
+	struct taskclient **ret;
+};
+
+static int take_client(const struct mq_options *connection, void *userdata, struct error *err)
+{
+	const struct client_to_open *client = userdata;
+
+	return taskclient_open(connection, client->control, client->ret, err);
+}
+
+static int connect_client(
+	const struct broker_options *options, bool is_quiet, struct taskclient **ret)
+{
+	struct client_to_open client = { options->control, ret };
+
+	return connect_broker(options, is_quiet, take_client, &client);
 }
 
 int open_client(const struct broker_options *options, struct taskclient **ret)

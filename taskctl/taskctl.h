@@ -70,6 +70,10 @@ void options_deinit(struct common_options *options);
 
 /* Connects and tells what is wrong. 0, or an exit status. */
 int open_client(const struct broker_options *options, struct taskclient **ret);
+/* The same for anything that connects: @open gives 0 or a negative errno with @err. */
+int open_broker(const struct broker_options *options,
+	int (*open)(const struct mq_options *connection, void *userdata, struct error *err),
+	void *userdata);
 /* Connects once more after the connection was lost, telling that once: tries again and again until
  * @deadline_us (UINT64_MAX: forever). @err is why it was lost. 0 or an exit status. */
 int reopen_client(const struct broker_options *options, const struct error *err,

@@ -34,6 +34,9 @@ const struct verb *const verbs[] = {
 	&verb_undrain,
 	&verb_slots,
 	&verb_reload,
+	&verb_history,
+	&verb_stats,
+	&verb_events,
 	&verb_completion,
 	NULL,
 };

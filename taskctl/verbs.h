@@ -111,6 +111,9 @@ extern const struct verb verb_drain;
 extern const struct verb verb_undrain;
 extern const struct verb verb_slots;
 extern const struct verb verb_reload;
+extern const struct verb verb_history;
+extern const struct verb verb_stats;
+extern const struct verb verb_events;
 extern const struct verb verb_completion;
 
 extern const struct verb *const verbs[]; /* as they are listed; ends with NULL */
