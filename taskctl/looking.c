@@ -5,27 +5,28 @@
 
 #define N(array) (sizeof(array) / sizeof(*(array)))
 
+/* Ids are to be copied: a UUID is never cut where others can give way. */
 const struct column looking_all_columns[LOOKING_ALL_COLUMNS] = {
-	[LOOKING_ID] = { "ID", "id", COLUMN_TEXT, .min = 8 },
-	[LOOKING_PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .min = 8 },
+	[LOOKING_ID] = { "ID", "id", COLUMN_TEXT, .min = 36 },
+	[LOOKING_PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .min = 12 },
 	[LOOKING_STATE] = { "STATE", "state", COLUMN_STATE },
 	[LOOKING_PROGRESS] = { "PROGRESS", "progress", COLUMN_FRACTION, .drop = 3, .min = 4 },
 	[LOOKING_AGE] = { "AGE", "age_ms", COLUMN_AGE, .drop = 4 },
 	[LOOKING_CPU] = { "CPU", "cpu_ms", COLUMN_DURATION, .drop = 5 },
 	[LOOKING_MEMORY] = { "MEMORY", "memory", COLUMN_BYTES, .drop = 6 },
-	[LOOKING_RUNNER] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 2, .min = 8 },
-	[LOOKING_MESSAGE] = { "MESSAGE", "message", COLUMN_TEXT, .drop = 10, .min = 12 },
+	[LOOKING_RUNNER] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 2, .min = 16 },
+	[LOOKING_MESSAGE] = { "MESSAGE", "message", COLUMN_TEXT, .drop = 10, .min = 20 },
 	[LOOKING_RUNNING] = { "RUNNING", "running_ms", COLUMN_DURATION, .drop = 11 },
-	[LOOKING_GROUP] = { "GROUP", "group", COLUMN_TEXT, .drop = 7, .min = 8 },
-	[LOOKING_USER] = { "USER", "user", COLUMN_TEXT, .drop = 8, .min = 8 },
-	[LOOKING_PROJECT] = { "PROJECT", "project", COLUMN_TEXT, .drop = 9, .min = 8 },
-	[LOOKING_LABELS] = { "LABELS", "labels", COLUMN_TEXT, .drop = 12, .min = 8 },
-	[LOOKING_QUEUE] = { "QUEUE", "queue", COLUMN_TEXT, .drop = 13, .min = 8 },
+	[LOOKING_GROUP] = { "GROUP", "group", COLUMN_TEXT, .drop = 7, .min = 12 },
+	[LOOKING_USER] = { "USER", "user", COLUMN_TEXT, .drop = 8, .min = 10 },
+	[LOOKING_PROJECT] = { "PROJECT", "project", COLUMN_TEXT, .drop = 9, .min = 10 },
+	[LOOKING_LABELS] = { "LABELS", "labels", COLUMN_TEXT, .drop = 12, .min = 10 },
+	[LOOKING_QUEUE] = { "QUEUE", "queue", COLUMN_TEXT, .drop = 13, .min = 16 },
 	[LOOKING_ATTEMPT] = { "ATTEMPT", "attempt", COLUMN_COUNT, .drop = 14 },
 	[LOOKING_PRIORITY] = { "PRIORITY", "priority", COLUMN_COUNT, .drop = 15 },
 	[LOOKING_DEPTH] = { "DEPTH", "depth", COLUMN_COUNT, .drop = 16 },
 	[LOOKING_PID] = { "PID", "pid", COLUMN_COUNT, .drop = 17 },
-	[LOOKING_INSTANCE] = { "INSTANCE", "instance", COLUMN_TEXT, .drop = 18, .min = 8 },
+	[LOOKING_INSTANCE] = { "INSTANCE", "instance", COLUMN_TEXT, .drop = 18, .min = 16 },
 	[LOOKING_STDOUT] = { NULL, "stdout", COLUMN_TEXT },
 	[LOOKING_STDERR] = { NULL, "stderr", COLUMN_TEXT },
 };
