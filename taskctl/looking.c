@@ -17,6 +17,8 @@ const struct column looking_all_columns[LOOKING_ALL_COLUMNS] = {
 	[LOOKING_RUNNER] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 2, .min = 16 },
 	[LOOKING_MESSAGE] = { "MESSAGE", "message", COLUMN_TEXT, .drop = 10, .min = 20 },
 	[LOOKING_RUNNING] = { "RUNNING", "running_ms", COLUMN_DURATION, .drop = 11 },
+	[LOOKING_WAITED] = { "WAITED", "waited_ms", COLUMN_DURATION, .drop = 19 },
+	[LOOKING_PEAK] = { "PEAK", "peak_memory", COLUMN_BYTES, .drop = 20 },
 	[LOOKING_GROUP] = { "GROUP", "group", COLUMN_TEXT, .drop = 7, .min = 12 },
 	[LOOKING_USER] = { "USER", "user", COLUMN_TEXT, .drop = 8, .min = 10 },
 	[LOOKING_PROJECT] = { "PROJECT", "project", COLUMN_TEXT, .drop = 9, .min = 10 },

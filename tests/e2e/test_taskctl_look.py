@@ -94,10 +94,10 @@ def test_ps_filters_and_order(runner, client, taskctl):
     client.final(held)
 
 
-def test_ps_long_has_all(runner, client, taskctl):
+def test_ps_wide_has_all(runner, client, taskctl):
     r = runner()
     hang(client, group="a group")
-    out = taskctl("ps", "--long", "--no-header")[1].decode()
+    out = taskctl("ps", "--wide", "--no-header")[1].decode()
     assert r.instance in out and "a group" in out and client.names.queue in out
 
 
@@ -155,6 +155,9 @@ def test_status(runner, client, taskctl):
     assert facts["id"].strip() == id and facts["state"].strip() == "running"
     assert facts["program"].strip() == "act" and facts["group"].strip() == "a group"
     assert facts["runner"].strip() == r.name and facts["attempt"].strip() == "1"
+    heard = client.ask("status", id=id)[0]
+    assert set(facts) == {name[:-3] if name.endswith("_ms") else name for name in heard
+                          if name not in ("op", "result")}
     assert "running" in facts and "age" in facts and "stdout" not in facts
     said = lambda: taskctl("status", "--tail", "2", id)[1].decode()
     client.wait(lambda: "three" in said() and "red" in said(), "the last lines")
