@@ -70,7 +70,9 @@ def test_ps_for_programs(runner, client, taskctl, tmp_path):
         "g", "me", "p", "x", client.names.queue)
     assert (said["runner"], said["instance"], said["attempt"]) == (r.name, r.instance, 1)
     assert said["priority"] is None and said["age_ms"] >= said["running_ms"] >= 0
-    assert os.readlink("/proc/%d/exe" % said["pid"]) and said["memory"] >= 0 and said["cpu_ms"] >= 0
+    assert os.readlink("/proc/%d/exe" % said["pid"])
+    # Not known of a task that nobody has measured yet.
+    assert all(said[fact] is None or said[fact] >= 0 for fact in ("memory", "cpu_ms"))
     out = taskctl("ps", "-o", "msgpack")[1]
     assert list(msgpack.unpackb(out)) == list(said)
 
