@@ -355,9 +355,10 @@ int asking_tell_silent(const struct asking *a)
 				r->name);
 			status = EXIT_TOO_LATE;
 		} else if (r->n_told < r->n_said) {
-			say("runner %s was too busy to tell of all: %llu of %llu are missing; try "
-			    "again",
-				r->name, (unsigned long long)(r->n_said - r->n_told),
+			say("runner %s has told of %llu of %llu only: it or the broker was too "
+			    "busy "
+			    "for more",
+				r->name, (unsigned long long)r->n_told,
 				(unsigned long long)r->n_said);
 			status = EXIT_TOO_LATE;
 		}

@@ -9,7 +9,7 @@
 #define VERB   "ps"
 #define STATES "waiting held running paused ending"
 
-enum { OPTION_STATE = OPTION_OF_VERB, OPTION_REVERSE };
+enum { OPTION_STATE = OPTION_OF_VERB, OPTION_REVERSE, OPTION_WIDE };
 
 struct ps_verb {
 	struct common_options options;
@@ -126,7 +126,7 @@ static int take_option(void *verb, int c)
 	case OPTION_REVERSE:
 		v->is_reverse = !v->is_reverse;
 		return GOING_ON;
-	case 'l':
+	case OPTION_WIDE:
 		v->is_wide = true;
 		return GOING_ON;
 	default:
@@ -161,7 +161,7 @@ static const struct verb_option options[] = {
 	{ "state", OPTION_STATE, "STATE", STATES, "tasks in this state; several with commas" },
 	{ "sort", 's', "COLUMN", LOOKING_SORTS, "the order, from small to large; default: age" },
 	{ "reverse", OPTION_REVERSE, NULL, NULL, "from large to small" },
-	{ "long", 'l', NULL, NULL, "all columns; json and msgpack have them always" },
+	{ "wide", OPTION_WIDE, NULL, NULL, "all columns; json and msgpack have them always" },
 	{ "wait", 'w', "TIME", NULL, "how long to wait for answers, default 5s" },
 	{ 0 },
 };

@@ -82,11 +82,14 @@ static int append_value(struct buf *out, const struct column *column, const stru
 static int append_name(struct buf *out, const char *member)
 {
 	size_t len = strlen(member);
+	int r;
 
 	if (len > 3 && strcmp(member + len - 3, "_ms") == 0)
 		len -= 3;
-	return buf_printf(out, "%.*s:%*s", (int)len, member,
-		len < NAME_WIDTH - 1 ? (int)(NAME_WIDTH - 1 - len) : 1, "");
+	r = display_append(out, (struct slice){ member, len }, DISPLAY_ANY, NULL);
+	return r < 0 ? r
+		     : buf_printf(out, ":%*s",
+			       len < NAME_WIDTH - 1 ? (int)(NAME_WIDTH - 1 - len) : 1, "");
 }
 
 static void print_lines(struct buf *line, const char *name, struct slice text)
@@ -105,6 +108,31 @@ static void print_lines(struct buf *line, const char *name, struct slice text)
 	print(line);
 }
 
+/* What later runners tell, too. */
+static bool is_extra(const char *name)
+{
+	if (strcmp(name, "op") == 0 || strcmp(name, "result") == 0)
+		return false;
+	for (size_t i = 0; i < LOOKING_ALL_COLUMNS; i++)
+		if (strcmp(name, looking_all_columns[i].member) == 0)
+			return false;
+	return true;
+}
+
+static void print_extras(const struct record *answer, struct buf *line)
+{
+	for (size_t i = 0; i < answer->n; i++) {
+		const struct column column = { NULL, answer->members[i].name, COLUMN_TEXT };
+
+		if (!is_extra(column.member))
+			continue;
+		(void)append_name(line, column.member);
+		(void)append_value(line, &column, answer);
+		(void)buf_append_text(line, "\n");
+		print(line);
+	}
+}
+
 static void tell_person(struct status_verb *v, const struct record *answer)
 {
 	struct buf line = { 0 };
@@ -121,6 +149,7 @@ static void tell_person(struct status_verb *v, const struct record *answer)
 		(void)buf_append_text(&line, "\n");
 		print(&line);
 	}
+	print_extras(answer, &line);
 	for (size_t i = LOOKING_STDOUT; i < LOOKING_ALL_COLUMNS && v->tail > 0; i++) {
 		const char *name = looking_all_columns[i].member;
 		const char *text = record_text(answer, name);

@@ -103,6 +103,7 @@ static void append_sums(const struct top *top, struct buf *out)
 			(long long)round->slots);
 		(void)table_counts(top->table, LOOKING_STATE, false, out);
 	}
+	(void)buf_printf(out, " · by %s", top->columns[top->sort].title);
 	if (top->filter[0])
 		(void)buf_printf(out, " · filter: %s", top->filter);
 }

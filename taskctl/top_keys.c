@@ -21,9 +21,8 @@ static void move(struct top *top, long by)
 
 static void sort_by_next(struct top *top)
 {
-	do {
-		top->sort = (enum looking_column)((top->sort + 1) % LOOKING_COLUMNS);
-	} while (!top->columns[top->sort].title);
+	/* What is seen on all but the narrowest terminals. */
+	top->sort = top->sort < LOOKING_RUNNER ? top->sort + 1 : LOOKING_ID;
 	top_fill(top);
 }
 

@@ -92,6 +92,22 @@ def test_taskctl_cancel(alarmed, own_broker, names, tmp_path):
     assert client.final(id).status == "CANCELLED"
 
 
+def test_taskctl_cancel_of_all(alarmed, own_broker, names, tmp_path):
+    """Obeyed. That a runner has is all that gets through: of which tasks, cannot be told."""
+    client, (id,), (r,) = alarmed()
+    taskctl = Taskctl(tmp_path, own_broker, names)
+    try:
+        status, out, err = taskctl("cancel", "--all", "--wait", "2s")
+        assert (status, out) == (5, b""), err
+        assert "the broker takes no messages for now" in err
+        assert "runner %s has told of 0 of 1 only" % r.name in err
+    finally:
+        taskctl.stop()
+    wait_until(lambda: not r.processes([id]), "the program is ended")
+    own_broker.alarm(False)
+    assert client.final(id).status == "CANCELLED"
+
+
 def test_many_cancels(alarmed, own_broker, cancel):
     """Each answer has a connection of its own; what is left when the alarm ends goes the usual way."""
     client, ids, (r,) = alarmed()
