@@ -17,8 +17,11 @@ const struct verb *const verbs[] = {
 	&verb_submit,
 	&verb_wait,
 	&verb_result,
+	&verb_logs,
+	&verb_follow,
 	&verb_batch,
 	&verb_cancel,
+	&verb_queues,
 	&verb_completion,
 	NULL,
 };

@@ -94,7 +94,10 @@ extern const struct verb verb_run;
 extern const struct verb verb_submit;
 extern const struct verb verb_wait;
 extern const struct verb verb_result;
+extern const struct verb verb_logs;
+extern const struct verb verb_follow;
 extern const struct verb verb_batch;
+extern const struct verb verb_queues;
 extern const struct verb verb_cancel;
 extern const struct verb verb_completion;
 
