@@ -30,11 +30,11 @@
 
 struct view {
 	char state[16];
-	char message[TEXT_MAX], log[TEXT_MAX], runner[128];
+	char message[TEXT_MAX], log[TEXT_MAX], runner[256];
 	double progress; /* NAN: none */
 	int64_t attempt;
 	bool is_dirty;
-	bool is_asked;
+	uint64_t asked_us; /* when a question was sent that is under way; 0: none is */
 };
 
 struct follow_verb {
@@ -44,7 +44,8 @@ struct follow_verb {
 	struct table *table;
 	bool draws, is_drawn, is_dirty;
 	size_t n_drawn; /* lines on the terminal */
-	bool is_listing, was_listed;
+	bool was_listed;
+	uint64_t listed_us; /* as asked_us */
 	uint64_t again_us, frame_us;
 };
 
@@ -211,8 +212,14 @@ static int on_answer(struct follow_verb *v, const struct taskclient_event *event
 
 static int on_no_answer(struct follow_verb *v, struct watched *task)
 {
-	if (task->is_missing && view_of(task) && task->more &&
-		strcmp(view_of(task)->state, "waiting") == 0 && !v->group) {
+	struct view *view = task->more;
+
+	if (!task->is_missing || task->is_over)
+		return GOING_ON;
+	if (v->group) { /* it was there, and its runner is not any more */
+		SET(view, state, "ended");
+		watch_over(&v->watch, task, EXIT_DONE);
+	} else if (strcmp(view->state, "waiting") == 0) {
 		say("%s: nothing is kept for it, and no runner has it", task->id);
 		watch_over(&v->watch, task, EXIT_NO_QUEUE);
 	}
@@ -228,17 +235,17 @@ static int on_other(struct watch *w, const struct taskclient_event *event)
 	switch (event->kind) {
 	case TASKCLIENT_ANSWER:
 		if (view)
-			view->is_asked = false;
+			view->asked_us = 0;
 		return on_answer(v, event);
 	case TASKCLIENT_ANSWERED:
-		v->is_listing = false;
+		v->listed_us = 0;
 		v->was_listed = true;
 		return GOING_ON;
 	case TASKCLIENT_NO_ANSWER:
 		if (view)
-			view->is_asked = false;
+			view->asked_us = 0;
 		else
-			v->is_listing = false;
+			v->listed_us = 0;
 		v->was_listed = v->was_listed || !view;
 		return view ? on_no_answer(v, task) : GOING_ON;
 	default:
@@ -252,14 +259,20 @@ static void on_missing(struct watch *w, struct watched *task)
 	(void)view_of(task);
 }
 
+/* What was asked on a connection that was lost is never answered. */
+static bool is_under_way(uint64_t asked_us)
+{
+	return asked_us > 0 && clock_now_us() < asked_us + 2 * PATIENCE_MS * 1000ull;
+}
+
 static int ask_list(struct follow_verb *v)
 {
 	const struct control control = { .op = CONTROL_LIST, .selector.group = (char *)v->group };
 	const struct taskclient_patience patience = { PATIENCE_MS, QUIET_MS };
 
-	if (!v->group || v->is_listing)
+	if (!v->group || is_under_way(v->listed_us))
 		return 0;
-	v->is_listing = true;
+	v->listed_us = clock_now_us();
 	return taskclient_ask(v->watch.client, &control, &patience, NULL, NULL);
 }
 
@@ -271,9 +284,9 @@ static int ask_one(struct follow_verb *v, struct watched *task)
 	const struct taskclient_patience patience = { .most_ms = PATIENCE_MS };
 	struct view *view = view_of(task);
 
-	if (!view || view->is_asked)
+	if (!view || is_under_way(view->asked_us))
 		return 0;
-	view->is_asked = true;
+	view->asked_us = clock_now_us();
 	return taskclient_ask(v->watch.client, &control, &patience, NULL, NULL);
 }
 
@@ -385,7 +398,7 @@ static int on_idle(struct watch *w, int *ret_ms)
 	*ret_ms = FRAME_US / 1000;
 	if (now >= v->frame_us)
 		r = show(v);
-	if (v->group && v->was_listed && !v->is_listing && w->n_left == 0) {
+	if (v->group && v->was_listed && v->listed_us == 0 && w->n_left == 0) {
 		if (w->n == 0)
 			say("no runner has a task of the group %s", v->group);
 		return w->n == 0 ? EXIT_NO_QUEUE : w->status;

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "taskctl/tail.h"
+#include "taskctl/fresh.h"
 #include "taskctl/watch.h"
 
 #define VERB        "logs"
@@ -16,11 +16,12 @@ struct logs_verb {
 	struct common_options options;
 	struct watch watch;
 	bool follow;
-	bool is_asked, is_known; /* a question is under way; a runner has answered one */
-	bool is_read;            /* what is kept has been read, or nothing is */
+	bool is_known;     /* a runner has answered */
+	uint64_t asked_us; /* when the question was sent that is under way; 0: none is */
+	bool is_read;      /* what is kept has been read, or nothing is */
 	uint64_t again_us;
 	int64_t attempt;
-	struct tail out, err;
+	struct fresh out, err;
 };
 
 static int print(struct logs_verb *v, const char *out, const char *err)
@@ -28,9 +29,9 @@ static int print(struct logs_verb *v, const char *out, const char *err)
 	int r = 0;
 
 	if (out)
-		r = write_all(STDOUT_FILENO, tail_news(&v->out, slice_of(out)));
+		r = write_all(STDOUT_FILENO, fresh_part(&v->out, slice_of(out)));
 	if (err && r == 0)
-		(void)write_all(STDERR_FILENO, tail_news(&v->err, slice_of(err)));
+		(void)write_all(STDERR_FILENO, fresh_part(&v->err, slice_of(err)));
 	if (r == 0)
 		return GOING_ON;
 	say("the output cannot be written: %s", strerror(-r));
@@ -41,8 +42,8 @@ static int print(struct logs_verb *v, const char *out, const char *err)
 static void see_attempt(struct logs_verb *v, int64_t attempt)
 {
 	if (attempt > v->attempt) {
-		tail_restart(&v->out);
-		tail_restart(&v->err);
+		fresh_restart(&v->out);
+		fresh_restart(&v->err);
 		v->attempt = attempt;
 	}
 }
@@ -89,7 +90,7 @@ static int on_other(struct watch *w, const struct taskclient_event *event)
 	if (event->kind != TASKCLIENT_ANSWER && event->kind != TASKCLIENT_NO_ANSWER &&
 		event->kind != TASKCLIENT_BAD_ANSWER)
 		return GOING_ON;
-	v->is_asked = false;
+	v->asked_us = 0;
 	if (event->kind == TASKCLIENT_ANSWER)
 		return on_answer(v, &event->answer);
 	if (w->tasks[0].is_missing && !v->is_known) {
@@ -107,6 +108,12 @@ static void on_missing(struct watch *w, struct watched *task)
 	v->is_read = true;
 }
 
+/* What was asked on a connection that was lost is never answered. */
+static bool is_under_way(const struct logs_verb *v, uint64_t now_us)
+{
+	return v->asked_us > 0 && now_us < v->asked_us + 2 * PATIENCE_MS * 1000ull;
+}
+
 /* While it runs, its runner has more than the responses. */
 static int on_idle(struct watch *w, int *ret_ms)
 {
@@ -118,10 +125,10 @@ static int on_idle(struct watch *w, int *ret_ms)
 	uint64_t now = clock_now_us();
 
 	*ret_ms = AGAIN_US / 1000;
-	if (!v->is_read || v->is_asked || now < v->again_us)
+	if (!v->is_read || is_under_way(v, now) || now < v->again_us)
 		return GOING_ON;
 	v->again_us = now + AGAIN_US;
-	v->is_asked = true;
+	v->asked_us = now;
 	return taskclient_ask(w->client, &control, &patience, NULL, NULL) < 0 ? WATCH_LOST
 									      : GOING_ON;
 }
@@ -157,8 +164,8 @@ static int run(int argc, char **argv)
 	if (r == 0 && v.watch.n > 0)
 		r = watch_run(&v.watch);
 	watch_deinit(&v.watch);
-	tail_deinit(&v.out);
-	tail_deinit(&v.err);
+	fresh_deinit(&v.out);
+	fresh_deinit(&v.err);
 	options_deinit(&v.options);
 	return r;
 }

@@ -202,6 +202,8 @@ int watch_run(struct watch *w)
 		r = r == 0 ? follow(w, &err) : WATCH_LOST;
 		if (r != WATCH_LOST)
 			return r;
+		if (err.code == 0)
+			error_set(&err, -ECONNRESET, "it was closed");
 		r = reopen_client(&w->options->broker, &err, w->deadline_us, &w->client);
 		if (r == EXIT_BROKER)
 			return EXIT_TOO_LATE;

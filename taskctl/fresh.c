@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "taskctl/tail.h"
+#include "taskctl/fresh.h"
 
 #include <string.h>
 
@@ -13,9 +13,9 @@ static size_t overlap(struct slice a, struct slice b)
 	return n;
 }
 
-struct slice tail_news(struct tail *t, struct slice text)
+struct slice fresh_part(struct fresh *f, struct slice text)
 {
-	struct slice seen = buf_slice(&t->seen), none = { "", 0 };
+	struct slice seen = buf_slice(&f->seen), none = { "", 0 };
 	size_t n;
 
 	if (text.len == 0 ||
@@ -24,17 +24,17 @@ struct slice tail_news(struct tail *t, struct slice text)
 	n = overlap(seen, text);
 	if (overlap(text, seen) > n) /* an answer that was overtaken */
 		return none;
-	buf_clear(&t->seen);
-	(void)buf_append(&t->seen, text.data, text.len);
+	buf_clear(&f->seen);
+	(void)buf_append(&f->seen, text.data, text.len);
 	return (struct slice){ text.data + n, text.len - n };
 }
 
-void tail_restart(struct tail *t)
+void fresh_restart(struct fresh *f)
 {
-	buf_clear(&t->seen);
+	buf_clear(&f->seen);
 }
 
-void tail_deinit(struct tail *t)
+void fresh_deinit(struct fresh *f)
 {
-	buf_deinit(&t->seen);
+	buf_deinit(&f->seen);
 }

@@ -8,13 +8,13 @@
 
 #include "common/buf.h"
 
-struct tail {
+struct fresh {
 	struct buf seen; /* the last part that was seen */
 };
 
 /* What of @text was not seen before: a part of it, perhaps none. What is older than what was seen
  * gives nothing. */
-struct slice tail_news(struct tail *t, struct slice text);
+struct slice fresh_part(struct fresh *f, struct slice text);
 /* It begins anew. */
-void tail_restart(struct tail *t);
-void tail_deinit(struct tail *t);
+void fresh_restart(struct fresh *f);
+void fresh_deinit(struct fresh *f);
