@@ -109,6 +109,15 @@ def test_template(runner, client, taskctl):
     assert [x["output"] for x in rows(out)] == ['{"n": 1, "of": "x"}', '{"n": 2, "of": "y"}']
 
 
+def test_an_id_again_and_again(runner, client, taskctl):
+    """One after the other, each with its own result."""
+    runner(programs={"back": act(["read"], ["output_input"])})
+    tasks = lines_of(*[{"program": "back", "id": "same", "input": str(i)} for i in range(5)])
+    status, out, err = taskctl("batch", "-q", "-", input=tasks)
+    assert (status, err) == (0, "")
+    assert [(x["id"], x["output"]) for x in rows(out)] == [("same", str(i)) for i in range(5)]
+
+
 # Files that are none
 
 @pytest.mark.parametrize("text, said", [
