@@ -18,7 +18,7 @@
 #include "taskclient/internal.h"
 
 #define PREFIX    "taskctl."
-#define LOCK      ".reading"
+#define LOCK      "/reading" /* no id has a slash, so it is nobody's mailbox */
 #define TAG       "mailbox"
 #define AT_ONCE   64 /* so many are asked for before the first has come */
 #define PAUSE_MS  10

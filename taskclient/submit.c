@@ -66,7 +66,7 @@ static int check(struct taskclient *c, const struct taskclient_request *r, struc
 	if (r->depth > DEPTH_MAX)
 		return error_set(err, -EINVAL, "a depth is 0 to %d", DEPTH_MAX);
 	if (taskclient_find(c, r->id))
-		return error_set(err, -EINVAL, "a task of the id %s is under way already", r->id);
+		return error_set(err, -EALREADY, "a task of the id %s is under way already", r->id);
 	return 0;
 }
 

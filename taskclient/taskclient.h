@@ -61,8 +61,9 @@ struct taskclient_request {
 	const char *mailbox;
 };
 
-/* All is borrowed for the call. 0; -EINVAL for what cannot be sent (@err says what), the client
- * being unharmed; or another negative errno when the connection is lost. */
+/* All is borrowed for the call. 0; -EINVAL for what cannot be sent (@err says what), -EALREADY:
+ * this client has a task of this id, the client being unharmed; or another negative errno when the
+ * connection is lost. */
 int taskclient_submit(
 	struct taskclient *c, const struct taskclient_request *request, struct error *err);
 

@@ -19,16 +19,10 @@
 #define BAR_COLUMNS (BAR_CELLS + 8) /* "[…] 100% " */
 #define ERASE_LINE  "\r\033[K"
 
-static bool can_draw(void)
-{
-	const char *terminal = getenv("TERM");
-
-	return isatty(STDERR_FILENO) == 1 && terminal && *terminal && strcmp(terminal, "dumb") != 0;
-}
-
 void bar_init(struct bar *bar, bool quiet)
 {
-	*bar = (struct bar){ .quiet = quiet, .is_terminal = can_draw() };
+	*bar = (struct bar){ .quiet = quiet,
+		.is_terminal = isatty(STDERR_FILENO) == 1 && display_can_draw() };
 }
 
 void bar_deinit(struct bar *bar)

@@ -546,6 +546,10 @@ static int send_slot(struct batch_verb *v, struct slot *slot)
 	struct error err = { 0 };
 	int r = taskclient_submit(v->client, &request, &err);
 
+	if (r == -EALREADY) { /* one of before has ended, but its confirm is still to come */
+		v->again_us = clock_now_us() + AGAIN_US;
+		return GOING_ON;
+	}
 	if (r == -EINVAL)
 		return refuse(v, slot, err.text);
 	if (r < 0)

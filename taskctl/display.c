@@ -151,6 +151,13 @@ static size_t from_environment(const char *name, size_t fallback)
 	return text && parse_int(text, 1, 10000, &value) == 0 ? (size_t)value : fallback;
 }
 
+bool display_can_draw(void)
+{
+	const char *terminal = getenv("TERM");
+
+	return terminal && *terminal && strcmp(terminal, "dumb") != 0;
+}
+
 size_t display_columns(int fd)
 {
 	struct winsize size;

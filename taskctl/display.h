@@ -27,6 +27,8 @@ size_t display_prefix(struct slice text, size_t columns);
 bool display_steers(uint32_t character);
 int display_spaces(struct buf *out, size_t n);
 
+/* Whether terminals of this kind can draw over what stands there (TERM). */
+bool display_can_draw(void);
 /* Of the terminal that @fd is; from COLUMNS and LINES where it does not know, else 80 and 24. */
 size_t display_columns(int fd);
 size_t display_lines(int fd);

@@ -17,6 +17,8 @@ const struct verb *const verbs[] = {
 	&verb_submit,
 	&verb_wait,
 	&verb_result,
+	&verb_logs,
+	&verb_follow,
 	&verb_batch,
 	&verb_cancel,
 	&verb_kill,
@@ -37,6 +39,7 @@ const struct verb *const verbs[] = {
 	&verb_history,
 	&verb_stats,
 	&verb_events,
+	&verb_queues,
 	&verb_completion,
 	NULL,
 };

@@ -10,7 +10,7 @@
 
 #define PATIENCE_MS 30000
 
-static struct watched *find(struct watch *w, const char *id)
+struct watched *watch_find(struct watch *w, const char *id)
 {
 	for (size_t i = 0; i < w->n; i++)
 		if (strcmp(w->tasks[i].id, id) == 0)
@@ -18,28 +18,40 @@ static struct watched *find(struct watch *w, const char *id)
 	return NULL;
 }
 
+static struct watched *append(struct watch *w, const char *id)
+{
+	struct watched *grown = reallocarray(w->tasks, w->n + 1, sizeof(*grown));
+	char *copy = strdup(id);
+
+	w->tasks = grown ? grown : w->tasks;
+	if (!grown || !copy) {
+		free(copy);
+		return NULL;
+	}
+	w->tasks[w->n] = (struct watched){ .id = copy };
+	w->n_left++;
+	return &w->tasks[w->n++];
+}
+
 int watch_take_ids(struct watch *w, int n, char **ids)
 {
-	if (n == 0)
-		return usage_error(w->verb, "which task? An id is missing");
-	w->tasks = calloc((size_t)n, sizeof(*w->tasks));
-	if (!w->tasks)
-		return EXIT_LOCAL;
 	for (int i = 0; i < n; i++) {
 		if (!id_is_valid(slice_of(ids[i])))
 			return usage_error(w->verb, "'%s' cannot be the id of a task", ids[i]);
-		if (!find(w, ids[i]))
-			w->tasks[w->n++] = (struct watched){ .id = ids[i] };
+		if (!watch_find(w, ids[i]) && !append(w, ids[i]))
+			return EXIT_LOCAL;
 	}
-	w->n_left = w->n;
-	return 0;
+	return n > 0 ? 0 : usage_error(w->verb, "which task? An id is missing");
 }
 
 void watch_deinit(struct watch *w)
 {
 	w->client = taskclient_close(w->client);
+	for (size_t i = 0; i < w->n; i++)
+		free(w->tasks[i].id);
 	free(w->tasks);
 	w->tasks = NULL;
+	w->n = 0;
 }
 
 void watch_over(struct watch *w, struct watched *task, int status)
@@ -54,6 +66,7 @@ void watch_over(struct watch *w, struct watched *task, int status)
 
 static void missing(struct watch *w, struct watched *task)
 {
+	task->is_missing = true;
 	if (w->on_missing) {
 		w->on_missing(w, task);
 		return;
@@ -79,12 +92,19 @@ static int watch_one(struct watch *w, struct watched *task, struct error *err)
 	return EXIT_BROKER;
 }
 
+int watch_add(struct watch *w, const char *id, struct error *err)
+{
+	struct watched *task = append(w, id);
+
+	return task ? watch_one(w, task, err) : EXIT_LOCAL;
+}
+
 static int watch_all(struct watch *w, struct error *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < w->n; i++)
-		if (!w->tasks[i].is_over)
+		if (!w->tasks[i].is_over && !w->tasks[i].is_missing)
 			r = watch_one(w, &w->tasks[i], err);
 	return r;
 }
@@ -103,7 +123,7 @@ static bool is_new(struct watched *task, const struct taskclient_facts *facts)
 
 static int on_event(struct watch *w, const struct taskclient_event *event)
 {
-	struct watched *task = find(w, event->id);
+	struct watched *task = watch_find(w, event->id);
 
 	if (event->kind == TASKCLIENT_MALFORMED) {
 		say("%s: an answer that is not understood: %s", event->id, event->error.text);
@@ -117,9 +137,6 @@ static int on_event(struct watch *w, const struct taskclient_event *event)
 	return w->on_event(w, task, event);
 }
 
-/* GOING_ON, an exit status; -2 when the connection is lost. */
-#define LOST (-2)
-
 static int take_events(struct watch *w, struct error *err)
 {
 	for (;;) {
@@ -127,7 +144,7 @@ static int take_events(struct watch *w, struct error *err)
 		int r = taskclient_next(w->client, &event, err);
 
 		if (r < 0)
-			return LOST;
+			return WATCH_LOST;
 		if (r == 0)
 			return GOING_ON;
 		r = on_event(w, &event);
@@ -137,9 +154,9 @@ static int take_events(struct watch *w, struct error *err)
 	}
 }
 
-static int wait_ms(struct watch *w)
+static int wait_ms(struct watch *w, int idle)
 {
-	int ms = taskclient_wait_ms(w->client), idle = w->on_idle ? w->on_idle(w) : -1;
+	int ms = taskclient_wait_ms(w->client);
 	uint64_t now = clock_now_us();
 
 	if (idle >= 0 && idle < ms)
@@ -160,11 +177,16 @@ static int follow(struct watch *w, struct error *err)
 
 		if (r != GOING_ON)
 			return r;
-		if (w->n_left == 0)
+		if (w->n_left == 0 && !w->is_open)
 			return w->status;
 		if (clock_now_us() >= w->deadline_us)
 			return EXIT_TOO_LATE;
-		(void)poll(&p, 1, wait_ms(w));
+		int idle_ms = -1;
+
+		r = w->on_idle ? w->on_idle(w, &idle_ms) : GOING_ON;
+		if (r != GOING_ON)
+			return r;
+		(void)poll(&p, 1, wait_ms(w, idle_ms));
 	}
 }
 
@@ -177,9 +199,11 @@ int watch_run(struct watch *w)
 		r = watch_all(w, &err);
 		if (r > 0)
 			return r;
-		r = r == 0 ? follow(w, &err) : LOST;
-		if (r != LOST)
+		r = r == 0 ? follow(w, &err) : WATCH_LOST;
+		if (r != WATCH_LOST)
 			return r;
+		if (err.code == 0)
+			error_set(&err, -ECONNRESET, "it was closed");
 		r = reopen_client(&w->options->broker, &err, w->deadline_us, &w->client);
 		if (r == EXIT_BROKER)
 			return EXIT_TOO_LATE;

@@ -9,9 +9,12 @@
 #include "taskclient/mailbox.h"
 #include "taskctl/taskctl.h"
 
+#define WATCH_LOST (-2) /* the connection; what is to be said of it is known at the next event */
+
 struct watched {
-	const char *id;            /* borrowed */
+	char *id;                  /* owned */
 	bool is_over;              /* ended, or nothing is to be had of it */
+	bool is_missing;           /* it has no mailbox */
 	int64_t attempt, sequence; /* of the last response that was told */
 	void *more;                /* whoever watches may keep something here */
 };
@@ -22,6 +25,7 @@ struct watch {
 	struct taskclient *client;
 	struct watched *tasks;
 	size_t n, n_left;
+	bool is_open;         /* does not end with the last task: more may come */
 	uint64_t deadline_us; /* UINT64_MAX: none */
 	int status;           /* the worst of all */
 	void *userdata;
@@ -30,9 +34,10 @@ struct watch {
 		struct watch *w, struct watched *task, const struct taskclient_event *event);
 	/* Of all else; may be NULL. */
 	int (*on_other)(struct watch *w, const struct taskclient_event *event);
-	/* Called before each wait; gives the milliseconds of the longest, or -1. May be NULL. */
-	int (*on_idle)(struct watch *w);
-	/* There is no mailbox of the task; NULL: it is told, and the task is over. */
+	/* Called before each wait, with what the events have brought; sets the milliseconds of the
+	 * longest. GOING_ON, an exit status or WATCH_LOST. May be NULL. */
+	int (*on_idle)(struct watch *w, int *ret_ms);
+	/* There is no mailbox of the task; where this is NULL, it is told, and the task is over. */
 	void (*on_missing)(struct watch *w, struct watched *task);
 };
 
@@ -41,5 +46,8 @@ int watch_take_ids(struct watch *w, int n, char **ids);
 /* Connects and follows the tasks until all are over, or one of the functions gives an exit status.
  */
 int watch_run(struct watch *w);
+/* One more. 0, an exit status, or a negative errno when the connection is lost. */
+int watch_add(struct watch *w, const char *id, struct error *err);
+struct watched *watch_find(struct watch *w, const char *id);
 void watch_over(struct watch *w, struct watched *task, int status);
 void watch_deinit(struct watch *w);

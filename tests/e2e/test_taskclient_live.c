@@ -243,7 +243,7 @@ static void test_requests_that_cannot_be_sent(void **state)
 	assert_int_equal(submit_to(f, f->queue, longest, "prog", slice_of(""), &err), -EINVAL);
 	assert_int_equal(submit_to(f, f->queue, "two", "", slice_of(""), &err), -EINVAL);
 	assert_int_equal(submit_to(f, f->queue, "two", NULL, slice_of(""), &err), -EINVAL);
-	assert_int_equal(submit_to(f, f->queue, "one", "prog", slice_of(""), &err), -EINVAL);
+	assert_int_equal(submit_to(f, f->queue, "one", "prog", slice_of(""), &err), -EALREADY);
 	assert_non_null(strstr(err.text, "under way already"));
 	assert_int_equal(submit_to(f, longest, "two", "prog", slice_of(""), &err), -EINVAL);
 	assert_non_null(strstr(err.text, "routing key"));

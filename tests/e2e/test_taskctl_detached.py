@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks that are asked for now and looked at later: taskctl submit, wait, result, logs, follow."""
 
+import fcntl
 import json
+import os
+import pty
+import re
+import select
+import struct
+import termios
 import threading
 
 import pytest
 
 from support.runner import SOON, act, steps
-from support.taskctl import Taskctl, wait_stderr
+from support.taskctl import Taskctl, wait_stderr, wait_stdout
 from support.waiting import DEADLINE, wait_until
 
 HANG = steps(["progress", '{"fraction": 0.25, "message": "started"}'], ["sleep", 200])
@@ -164,6 +171,173 @@ def test_readers_do_not_take_from_each_other(runner, client, taskctl):
             break
         sequence.append(properties.headers["x-tr-sequence"])
     assert sequence == list(range(1, before + 1))
+
+
+# What it writes
+
+def test_logs_of_what_has_ended(runner, client, taskctl):
+    runner()
+    id = submit(taskctl, "act", input=steps(["stdout", "to out\n"], ["stderr", "to err\n"], ["exit", 1]))
+    taskctl("wait", id)
+    for arguments in ([], ["-f"]):
+        assert taskctl("logs", id, *arguments) == (0, b"to out\n", "to err\n")
+    status, out, err = taskctl("logs", "never was")
+    assert (status, out) == (4, b"") and "no runner has it" in err
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
+def test_logs_while_it_runs(runner, client, taskctl, tmp_path, kept):
+    """Each line once, whoever asked for the task."""
+    runner()
+    go = [tmp_path / ("go-%d" % i) for i in range(3)]
+    work = steps(["stdout", "tick\n"], ["progress", "x"], ["wait_for", str(go[0])], ["stdout", "tick\n"],
+                 ["progress", "y"], ["wait_for", str(go[1])], ["stdout", "tick\ntack\n"],
+                 ["wait_for", str(go[2])], ["stdout", "end\n"])
+    id = submit(taskctl, "act", input=work) if kept else client.submit("act", work)
+    wait_until(lambda: taskctl("logs", id)[1] == b"tick\n", "its first line")
+    process = taskctl.start("logs", "-f", id)
+    wait_stdout(process, "tick")
+    go[0].touch()
+    go[1].touch()
+    seen = wait_stdout(process, "tack")
+    go[2].touch()
+    if not kept:
+        client.final(id)
+    status, out, err = taskctl.end(process)
+    assert status == 0
+    if kept:
+        assert seen.endswith("tick\ntack\n") and out == b"end\n"
+
+
+# Following
+
+def test_follow_in_a_pipe(runner, client, taskctl, tmp_path):
+    """A line for each change, and the worst end is the status."""
+    runner()
+    good = submit(taskctl, "act", input=steps(["progress", '{"fraction": 0.5, "message": "half"}'],
+                                              ["stdout", "a line\n"], ["progress", "x"]))
+    bad = submit(taskctl, "act", input=steps(["exit", 1]))
+    status, out, err = taskctl("follow", good, bad, "-o", "json")
+    assert status == 1
+    last = {r["id"]: r for r in rows(out)}
+    assert last[good]["state"] == "succeeded" and last[good]["log"] == "a line"
+    assert (last[bad]["state"], last[bad]["message"]) == ("failed", "exited")
+    assert taskctl("follow", "never was")[0] == 4
+    assert taskctl("follow")[0] == 2
+    assert taskctl("follow", "-g", "G", "x")[0] == 2
+
+
+def test_follow_a_group(runner, client, taskctl, tmp_path):
+    """New tasks are taken up, also those that somebody else asked for."""
+    runner()
+    go = tmp_path / "go"
+    work = steps(["progress", '{"fraction": 0.5}'], ["wait_for", str(go)])
+    first = submit(taskctl, "act", "-g", client.names.unique, input=work)
+    assert taskctl("follow", "-g", "no such group")[0] == 4
+    wait_until(lambda: kept(client, first) >= 2, "it runs")
+    process = taskctl.start("follow", "-g", client.names.unique, "-o", "json")
+    seen = wait_stdout(process, first, '"running"')
+    second = submit(taskctl, "act", "-g", client.names.unique, input=work)
+    third = client.submit("act", work, group=client.names.unique)
+    client.wait_running(third)
+    seen += wait_stdout(process, third, '"running"')
+    if '"id":"%s"' % second not in seen:
+        seen += wait_stdout(process, second, '"running"')
+    go.touch()
+    client.final(third)
+    status, out, _ = taskctl.end(process)
+    last = {r["id"]: r["state"] for r in rows(out)}
+    assert status == 0
+    assert last[first] == last[second] == "succeeded" and last[third] in ("ended", "ending", "running")
+
+
+def test_follow_on_a_terminal(runner, client, taskctl, tmp_path):
+    """Drawn over itself: as a person sees it at the end, each task has one line."""
+    runner()
+    go = tmp_path / "go"
+    ids = [submit(taskctl, "act", "--id", "task-%d-%s" % (i, client.names.unique), input=steps(
+        ["progress", '{"fraction": 0.5, "message": "half"}'], ["wait_for", str(go)])) for i in range(3)]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    process = taskctl.start("follow", *ids, stdout=theirs, environment={"TERM": "xterm"})
+    os.close(theirs)
+    screen = Screen(ours)
+    wait_until(lambda: screen.read() and all(any(
+        id in line and "running" in line and "50%" in line and "half" in line
+        for line in screen.lines) for id in ids), lambda: screen.lines)
+    go.touch()
+    wait_until(lambda: not screen.read() or False, lambda: screen.lines)
+    assert process.wait(DEADLINE) == 0
+    for id in ids:
+        assert [("succeeded" in line) for line in screen.lines if id in line] == [True]
+    assert "succeeded 3" in "".join(screen.lines)
+    process.stderr.close()
+    os.close(ours)
+
+
+class Screen:
+    """What a terminal shows: lines, and the sequences that taskctl uses."""
+
+    def __init__(self, fd):
+        self.fd, self.lines, self.row, self.column = fd, [""], 0, 0
+
+    def read(self):
+        """False at the end."""
+        if not select.select([self.fd], [], [], 0.05)[0]:
+            return True
+        try:
+            text = os.read(self.fd, 65536).decode()
+        except OSError:
+            return False
+        for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", text):
+            self.take(part)
+        return True
+
+    def take(self, part):
+        if part == "\r":
+            self.column = 0
+        elif part == "\n":
+            self.row += 1
+            self.lines += [""] * (self.row + 1 - len(self.lines))
+        elif part.endswith("A") and part[0] == "\x1b":
+            self.row -= int(part[2:-1])
+            assert self.row >= 0, "above the top"
+        elif part == "\x1b[K":
+            self.lines[self.row] = self.lines[self.row][:self.column]
+        elif part == "\x1b[J":
+            self.lines[self.row] = self.lines[self.row][:self.column]
+            del self.lines[self.row + 1:]
+        elif part[0] != "\x1b":
+            line = self.lines[self.row].ljust(self.column)
+            self.lines[self.row] = line[:self.column] + part + line[self.column + len(part):]
+            self.column += len(part)
+
+
+# Queues
+
+def test_queues(runner, client, taskctl):
+    runner(queues=[{"name": client.names.queue, "slots": 1}])
+    client.wait_running(client.submit("act", HANG, id="runs"))
+    submit(taskctl, "act", "--id", "waits", input=steps())
+    status, out, err = taskctl("queues", "--dead-letters", client.names.dead_letters, "-o", "json")
+    assert status == 0, err
+    assert rows(out) == [
+        {"queue": client.names.queue, "waiting": 1, "consumers": 1, "oldest_ms": None},
+        {"queue": client.names.dead_letters, "waiting": 0, "consumers": 0, "oldest_ms": None}]
+    status, out, err = taskctl("queues", client.names.queue, "--age", "-o", "json")
+    row, = rows(out)
+    assert (status, row["waiting"]) == (0, 1) and 0 <= row["oldest_ms"] < 600000
+    wait_until(lambda: client.count(client.names.queue) == 1, "it was put back")
+    client.cancel("runs")
+    client.final("runs")
+    assert taskctl("wait", "waits")[0] == 0
+    status, out, err = taskctl("queues", "no-such-queue")
+    assert status == 4 and "no-such-queue" in err
+
+
+def test_queues_without_a_runner(taskctl, client):
+    status, _, err = taskctl("queues")
+    assert status == 4 and "no runner has answered" in err
 
 
 # Trouble

@@ -54,6 +54,7 @@ def test_every_block_is_tried():
         ("A program", "sh"): 1, ("A program", "python"): 1, ("A program", "c"): 1,
         ("A program", ""): 2,
         ("A request", ""): 2, ("A request", "python"): 1,
+        ("Detached work and batches", ""): 1,
         ("The runner", "yaml"): 1,
     }
 
@@ -198,6 +199,15 @@ def test_request_with_pika(kept, shout, tmp_path):
     python = kept.type("exec /usr/bin/python3 %s" % program)
     assert python.wait() == 0, python.text
     assert [line.rstrip() for line in python.text.splitlines()] == block("A request", n=1).splitlines()
+
+
+def test_detached_work(kept, shout):
+    """As it stands, and then what is in the file."""
+    shell = kept.type(block("Detached work and batches") + "wc -l < results.jsonl")
+    assert shell.wait() == 0, shell.text
+    assert " succeeded " in shell.text and "\nHELLO\n" in shell.text
+    assert "3 of 3: succeeded 3" in shell.text
+    assert shell.text.splitlines()[-1] == "3"
 
 
 # The runner

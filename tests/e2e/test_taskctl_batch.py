@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""taskctl batch: many tasks from a file, and what interrupts them."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from support.client import Client
+from support.runner import SOON, act, base_config, steps
+from support.taskctl import Taskctl, wait_stderr
+from support.waiting import wait_until
+
+
+@pytest.fixture
+def taskctl(request, tmp_path, names):
+    directory = tmp_path / "taskctl"
+    directory.mkdir()
+    t = Taskctl(directory, request.getfixturevalue("broker"), names)
+    yield t
+    t.stop()
+
+
+def rows(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def lines_of(*tasks):
+    return b"".join(json.dumps(t).encode() + b"\n" for t in tasks)
+
+
+def write(path, *tasks):
+    path.write_bytes(lines_of(*tasks))
+    return str(path)
+
+
+def say(text, *before):
+    return {"program": "act", "input": {"steps": [*before, ["output", text]]}}
+
+
+def count(mark):
+    """How often a task left its mark."""
+    return len(mark.read_text().split()) if mark.exists() else 0
+
+
+# What comes out
+
+def test_results_in_order(runner, client, taskctl, tmp_path):
+    """Whatever ends first; a line for each, and all that there is to know."""
+    r = runner()
+    file = write(tmp_path / "tasks", say("first", ["sleep", 0.5]), say("second"),
+                 {"program": "act", "input": {"steps": [["stderr", "oh"], ["exit", 3]]}, "id": "mine"},
+                 {"script": "no-such-program"}, say("x\n\"y\""))
+    status, out, err = taskctl("batch", file, "--name", "b")
+    assert status == 1
+    got = rows(out)
+    assert [x["line"] for x in got] == [1, 2, 3, 4, 5]
+    assert [x["id"] for x in got] == ["b-1", "b-2", "mine", "b-4", "b-5"]
+    assert [x["state"] for x in got] == ["succeeded", "succeeded", "failed", "failed", "succeeded"]
+    assert [x["cause"] for x in got] == [None, None, "exited", "not-found", None]
+    assert [x["output"] for x in got] == ["first", "second", None, None, "x\n\"y\""]
+    assert got[2]["exit_code"] == 3 and got[2]["stderr"] == "oh" and got[2]["message"]
+    assert {x["runner"] for x in got} == {r.name}
+    assert "5 of 5: succeeded 3 · failed 2" in err.splitlines()[-1]
+
+
+def test_inputs(runner, client, taskctl):
+    """Text as it is, all else as JSON, bytes as base64; outputs that are no text as base64."""
+    runner(programs={"back": act(["read"], ["output_input"])})
+    tasks = lines_of({"input": "text"}, {"input": {"a": [1, None]}}, {"input_base64": "AP8="}, {},
+                     {"input": None})
+    status, out, err = taskctl("batch", "-q", "--program", "back", "-", input=tasks)
+    assert (status, err) == (0, "")
+    assert [(x["output"], x["output_base64"]) for x in rows(out)] == [
+        ("text", None), ('{"a": [1, null]}', None), (None, "AP8="), ("", None), ("", None)]
+
+
+def test_requests_have_what_the_line_says(client, taskctl, tmp_path):
+    file = write(tmp_path / "tasks", {"program": "p", "group": "G", "labels": ["a", "b"], "priority": 2,
+                                      "depth": 3, "hold": True, "user": "U", "project": "P",
+                                      "timeoutSeconds": 1.5})
+    client.channel.queue_delete(client.names.control)
+    process = taskctl.start("batch", file, "--group", "other")
+    _, properties, body = client.get(client.names.queue)
+    request = json.loads(body)
+    assert request == {**request, "script": "p", "group": "G", "labels": ["a", "b"], "depth": 3,
+                       "hold": True, "userId": "U", "projectId": "P", "timeoutSeconds": 1.5}
+    assert properties.priority == 5
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("separator, text, expected", [
+    (",", 'a,b\n1,x\n"2 ""q"", r","y\nz"\n', [{"a": "1", "b": "x"}, {"a": '2 "q", r', "b": "y\nz"}]),
+    ("\t", 'a\tb\r\n1\t"x\r\n', [{"a": "1", "b": '"x'}])])
+def test_tables(runner, client, taskctl, separator, text, expected):
+    runner(programs={"back": act(["read"], ["output_input"])})
+    status, out, err = taskctl("batch", "-q", "--table", "--program", "back", "-", input=text.encode())
+    assert (status, err) == (0, "")
+    assert [json.loads(x["output"]) for x in rows(out)] == expected
+
+
+def test_template(runner, client, taskctl):
+    runner(programs={"back": act(["read"], ["output_input"])})
+    status, out, _ = taskctl("batch", "-q", "--table", "--program", "back", "-", "--input-template",
+                             '{{"n": {n}, "of": "{name}"}', input=b"name,n\nx,1\ny,2\n")
+    assert status == 0
+    assert [x["output"] for x in rows(out)] == ['{"n": 1, "of": "x"}', '{"n": 2, "of": "y"}']
+
+
+def test_an_id_again_and_again(runner, client, taskctl):
+    """One after the other, each with its own result."""
+    runner(programs={"back": act(["read"], ["output_input"])})
+    tasks = lines_of(*[{"program": "back", "id": "same", "input": str(i)} for i in range(5)])
+    status, out, err = taskctl("batch", "-q", "-", input=tasks)
+    assert (status, err) == (0, "")
+    assert [(x["id"], x["output"]) for x in rows(out)] == [("same", str(i)) for i in range(5)]
+
+
+# Files that are none
+
+@pytest.mark.parametrize("text, said", [
+    (b'{"program": "act"}\n{"program": \n', ["line 2: "]),
+    (b'\n\nnonsense\n[1]\n', ["line 3: ", "line 4: "]),
+    (b'{"program": "act", "inptu": 1}\n', ["line 1: there is no such member: inptu"]),
+    (b'{"input": "x"}\n', ["line 1: no program is named"]),
+    (b'{"program": "act", "id": "a/b"}\n', ["line 1: id: "]),
+    (b'{"program": "act", "priority": 10}\n', ["line 1: priority: "]),
+    (b'{"program": "act"}\n{"program": "act", "depth": 1.5}', ["line 2: depth: "])])
+def test_malformed_lines_are_named(taskctl, client, text, said):
+    """And nothing is sent."""
+    status, out, err = taskctl("batch", "-", input=text)
+    assert (status, out) == (2, b"")
+    for words in said:
+        assert words in err
+    assert "malformed lines: %d; nothing was sent" % len(said) in err
+    assert client.count(client.names.queue) == 0
+
+
+@pytest.mark.parametrize("text, said", [
+    (b'a,b\n1\n', "line 2: it has 1 fields, and the header 2"),
+    (b'a,b\n1,"x\n', "line 2: a quote is not closed")])
+def test_malformed_rows_are_named(taskctl, client, text, said):
+    status, out, err = taskctl("batch", "--table", "--program", "act", "-", input=text)
+    assert (status, out) == (2, b"") and said in err
+
+
+@pytest.mark.parametrize("text", [b"", b"\n \n\n"])
+@pytest.mark.parametrize("arguments", [[], ["--table", "--program", "act"]])
+def test_nothing_to_do(taskctl, client, text, arguments):
+    status, out, err = taskctl("batch", *arguments, "-", input=text)
+    assert (status, out) == (0, b"") and "nothing to do" in err
+
+
+def test_wrong_usage(taskctl, client, tmp_path):
+    for arguments in (["--window", "0", "-"], ["--input-template", "x", "-"], ["--retry-failed", "-"],
+                      [], ["a", "b"], ["--table", "-"]):
+        assert taskctl("batch", *arguments)[0] == 2
+    assert taskctl("batch", str(tmp_path / "no-such-file"))[0] == 6
+    other = tmp_path / "other"
+    other.write_text("this is no result\n")
+    status, _, err = taskctl("batch", "--results", str(other), "-", input=lines_of(say("x")))
+    assert status == 2 and "line 1" in err
+    assert other.read_text() == "this is no result\n"
+
+
+def test_no_queue(taskctl, client):
+    status, out, err = taskctl("batch", "--queue", "no-such-queue", "-", defaults=False,
+                               input=lines_of(say("x")),
+                               environment={"TASKCTL_RESPONSES": client.names.responses})
+    assert (status, out) == (4, b"") and "no queue 'no-such-queue'" in err
+
+
+# Again
+
+def test_what_is_done_is_not_done_again(runner, client, taskctl, tmp_path):
+    runner()
+    mark, results = tmp_path / "mark", tmp_path / "results"
+    fail = {"program": "act", "input": {"steps": [["append", str(mark), "x"], ["exit", 1]]}}
+    tasks = [say("a", ["append", str(mark), "a"]), fail, say("b", ["append", str(mark), "b"])]
+    file = write(tmp_path / "tasks", *tasks)
+    assert taskctl("batch", file, "--results", str(results))[:2] == (1, b"")
+    status, out, err = taskctl("batch", file, "--results", str(results))
+    assert (status, out) == (0, b"") and "all done" in err
+    assert sorted(mark.read_text().split()) == sorted("axb")
+    # More lines, and one that failed.
+    write(tmp_path / "tasks", *tasks, say("c"))
+    assert taskctl("batch", file, "--results", str(results), "--retry-failed")[0] == 1
+    got = rows(results.read_text())
+    assert [(x["line"], x["state"]) for x in got] == [
+        (1, "succeeded"), (2, "failed"), (3, "succeeded"), (2, "failed"), (4, "succeeded")]
+    assert len({x["id"] for x in got}) == 5
+
+
+def check_each_once(results, n):
+    got = rows(results.read_text())
+    assert [x["line"] for x in got] == list(range(1, n + 1))
+    assert {x["state"] for x in got} == {"succeeded"}
+    assert [x["output"] for x in got] == [str(i) for i in range(n)]
+
+
+@pytest.mark.parametrize("kills", [1, 3])
+def test_killed_and_started_again(runner, client, taskctl, tmp_path, kills):
+    """Each task has one result, in order, whenever it is killed."""
+    runner()
+    results = tmp_path / "results"
+    n = 60
+    file = write(tmp_path / "tasks", *[say(str(i), ["sleep", 0.02]) for i in range(n)])
+    for kill in range(kills):
+        process = taskctl.start("batch", file, "--results", str(results), "--window", "10")
+        wait_until(lambda: results.exists() and
+                   len(results.read_bytes().splitlines()) > (kill + 1) * n // 6, "some are done")
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if kill == 0:
+            with open(results, "ab") as f:
+                f.write(b'{"line": 9999, "half a li')
+    status, _, err = taskctl("batch", file, "--results", str(results), "--window", "10")
+    assert status == 0, err
+    check_each_once(results, n)
+
+
+def test_results_that_came_while_nobody_was_there(runner, client, taskctl, tmp_path):
+    """They are kept at the broker, and not done again."""
+    runner()
+    results, mark, go = tmp_path / "results", tmp_path / "mark", tmp_path / "go"
+    file = write(tmp_path / "tasks", *[
+        say(str(i), ["append", str(mark), "."], ["wait_for", str(go)]) for i in range(4)])
+    arguments = ["batch", file, "--results", str(results), "--name", client.names.unique]
+    process = taskctl.start(*arguments)
+    wait_until(lambda: count(mark) == 4, "all run")
+    process.kill()
+    process.communicate()
+    go.touch()
+    wait_until(lambda: client.count("taskctl." + client.names.unique) == 4, "all have ended")
+    status, _, err = taskctl(*arguments)
+    assert status == 0, err
+    check_each_once(results, 4)
+    assert count(mark) == 4
+
+
+def test_restart_of_the_broker(own_broker, names, tmp_path, clients, start_runner):
+    taskctl = Taskctl(tmp_path, own_broker, names)
+    clients.append(Client(own_broker, names))
+    start_runner(own_broker, clients[0], base_config(own_broker, names, tmp_path / "run"))
+    results = tmp_path / "results"
+    n = 60
+    file = write(tmp_path / "tasks", *[say(str(i), ["sleep", 0.05]) for i in range(n)])
+    process = taskctl.start("batch", file, "--results", str(results), "--window", "8")
+    wait_until(lambda: results.exists() and len(results.read_bytes().splitlines()) > 10, "some")
+    own_broker.down()
+    own_broker.start()
+    clients[0].reconnect()
+    status, _, err = taskctl.end(process)
+    assert status == 0, err
+    assert "connecting again" in err
+    check_each_once(results, n)
+    taskctl.stop()
+
+
+def test_runner_killed(runner, client, taskctl, tmp_path):
+    first = runner(broker=SOON)
+    results = tmp_path / "results"
+    n = 40
+    file = write(tmp_path / "tasks", *[say(str(i), ["sleep", 0.05]) for i in range(n)])
+    process = taskctl.start("batch", file, "--results", str(results), "--window", "8")
+    wait_until(lambda: results.exists() and len(results.read_bytes().splitlines()) > 5, "some")
+    first.kill()
+    runner(broker=SOON)
+    status, _, err = taskctl.end(process)
+    assert status == 0, err
+    check_each_once(results, n)
+
+
+# Ctrl-C
+
+def test_first_interrupt_waits_second_cancels(runner, client, taskctl, tmp_path):
+    runner()
+    results, mark, go = tmp_path / "results", tmp_path / "mark", tmp_path / "go"
+    file = write(tmp_path / "tasks", *[
+        say(str(i), ["append", str(mark), "."], ["wait_for", str(go)]) for i in range(20)])
+    process = taskctl.start("batch", file, "--results", str(results), "--window", "3")
+    wait_until(lambda: count(mark) == 3, "three run")
+    process.send_signal(signal.SIGINT)
+    wait_stderr(process, "no more are sent")
+    go.touch()
+    assert taskctl.end(process)[0] == 130
+    check_each_once(results, 3)
+    os.unlink(go)
+    process = taskctl.start("batch", file, "--results", str(results), "--window", "3")
+    wait_until(lambda: count(mark) == 6, "three more run")
+    process.send_signal(signal.SIGINT)
+    wait_stderr(process, "no more are sent")
+    process.send_signal(signal.SIGINT)
+    assert taskctl.end(process)[0] == 130
+    assert [x["state"] for x in rows(results.read_text())] == ["succeeded"] * 3 + ["cancelled"] * 3
+
+
+def test_two_at_once(runner, client, taskctl, tmp_path):
+    runner()
+    results, go = tmp_path / "results", tmp_path / "go"
+    file = write(tmp_path / "tasks", say("0", ["wait_for", str(go)]))
+    process = taskctl.start("batch", file, "--results", str(results))
+    wait_until(lambda: results.exists(), "it writes")
+    status, _, err = taskctl("batch", file, "--results", str(results))
+    assert status == 6 and "another taskctl" in err
+    go.touch()
+    assert taskctl.end(process)[0] == 0
+
+
+# Much
+
+def test_many(runner, client, taskctl, tmp_path):
+    """A file that is larger than what is in memory of it."""
+    runner(programs={"true": {"argv": ["/bin/true"]}}, queues=[{"name": client.names.queue, "slots": 8}],
+           log={"level": "info"})
+    n = 2000
+    file = tmp_path / "tasks"
+    file.write_bytes(lines_of(*[{"program": "true", "input": "x" * 1000} for _ in range(n)]))
+    results = tmp_path / "results"
+    process = taskctl.start("batch", str(file), "--results", str(results), "--window", "50")
+    status, _, err = taskctl.end(process)
+    assert status == 0, err
+    assert [x["line"] for x in rows(results.read_text())] == list(range(1, n + 1))
+    wait_until(lambda: client.count(client.names.dead_letters) == 0, "nothing was left over")
