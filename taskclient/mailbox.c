@@ -341,30 +341,3 @@ int taskclient_mailbox_settle(struct taskclient *c, uint64_t mail, struct error 
 }
 
 /* ---- request queues ---- */
-
-static int take_sent(
-	struct taskclient *c, struct mq_event *event, void *userdata, struct error *err)
-{
-	const struct mq_header *sent =
-		mq_properties_header(&event->delivery.properties, HEADER_SENT);
-	int64_t *ret = userdata;
-
-	(void)c, (void)err;
-	if (sent && sent->kind == MQ_HEADER_INT)
-		*ret = sent->number;
-	mq_event_deinit(event);
-	return 0;
-}
-
-int taskclient_next_sent(
-	struct taskclient *c, const char *queue, int64_t *ret_sent_ms, struct error *err)
-{
-	struct look l = { .queue = queue, .max = 1, .take = take_sent, .userdata = ret_sent_ms };
-	struct kept_list others = { .end = &others.first };
-	int r = mq_channel_open(c->mq, CHANNEL_PEEK, err);
-
-	*ret_sent_ms = 0;
-	if (r == 0)
-		r = look(c, &l, &others, err);
-	return pass_kept(c, &others, r, err);
-}

@@ -49,9 +49,3 @@ int taskclient_mailbox_empty(
 	struct taskclient *c, const char *mailbox, uint32_t *ret_kept, struct error *err);
 /* It is not needed any more. */
 int taskclient_mailbox_settle(struct taskclient *c, uint64_t mail, struct error *err);
-
-/* When the request that is next in a request queue was asked for, in ms since 1970; 0: it does not
- * say, or none is there. The message is taken for a moment and put back to where it was. -ENOENT,
- * -EACCES. */
-int taskclient_next_sent(
-	struct taskclient *c, const char *queue, int64_t *ret_sent_ms, struct error *err);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/cleanup.h"
 #include "taskclient/mailbox.h"
@@ -16,26 +15,24 @@
 #define QUIET_MS     300
 #define DEAD_LETTERS "taskrunner.dead-letters"
 
-enum { OPTION_AGE = OPTION_OF_VERB, OPTION_DEAD_LETTERS };
+enum { OPTION_DEAD_LETTERS = OPTION_OF_VERB };
 
 struct queues_verb {
 	struct common_options options;
 	struct taskclient *client;
 	struct table *table;
 	const char *dead_letters;
-	bool age;
 	char **names;
 	size_t n;
 	int status;
 };
 
-enum { QUEUE, WAITING, CONSUMERS, OLDEST, COLUMNS };
+enum { QUEUE, WAITING, CONSUMERS, COLUMNS };
 
 static const struct column columns[COLUMNS] = {
 	[QUEUE] = { "QUEUE", "queue", COLUMN_TEXT },
 	[WAITING] = { "WAITING", "waiting", COLUMN_COUNT },
 	[CONSUMERS] = { "CONSUMERS", "consumers", COLUMN_COUNT },
-	[OLDEST] = { "OLDEST", "oldest_ms", COLUMN_AGE },
 };
 
 static int add_name(struct queues_verb *v, struct slice name)
@@ -118,19 +115,6 @@ static int ask_runners(struct queues_verb *v)
 	return r;
 }
 
-static int put_age(struct queues_verb *v, const char *name, struct error *err)
-{
-	struct timespec now;
-	int64_t sent = 0;
-	int r = taskclient_next_sent(v->client, name, &sent, err);
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (r == 0 && sent > 0)
-		table_put_number(
-			v->table, OLDEST, now.tv_sec * 1000ll + now.tv_nsec / 1000000 - sent);
-	return r == -ENOENT || r == -EACCES || r == -EBUSY ? 0 : r;
-}
-
 /* @is_wanted: it is told if it is not there. */
 static int put_queue(struct queues_verb *v, const char *name, bool is_wanted)
 {
@@ -150,8 +134,6 @@ static int put_queue(struct queues_verb *v, const char *name, bool is_wanted)
 	table_put_text(v->table, QUEUE, name);
 	table_put_number(v->table, WAITING, ready);
 	table_put_number(v->table, CONSUMERS, consumers);
-	if (v->age && put_age(v, name, &err) < 0)
-		return lost(&err);
 	return GOING_ON;
 }
 
@@ -181,10 +163,8 @@ static int take_option(void *verb, int c)
 {
 	struct queues_verb *v = verb;
 
-	if (c == OPTION_AGE)
-		v->age = true;
-	else
-		v->dead_letters = optarg;
+	(void)c; /* the only one */
+	v->dead_letters = optarg;
 	return GOING_ON;
 }
 
@@ -205,8 +185,6 @@ static int run(int argc, char **argv)
 }
 
 static const struct verb_option options[] = {
-	{ "age", OPTION_AGE, NULL, NULL,
-		"how long the next request waits; it is taken for a moment and put back" },
 	{ "dead-letters", OPTION_DEAD_LETTERS, "QUEUE", NULL,
 		"listed with those of the runners, default " DEAD_LETTERS },
 	{ 0 },
