@@ -143,9 +143,9 @@ static void take(struct custody *c, struct holding delivery, unsigned number, ui
 static struct holding original_again(struct custody *c, struct holding delivery, uint64_t now)
 {
 	bool was_live = c->is_live;
-	/* One of which no copy was ever made is the only one that there is. */
-	if (was_live || c->last_number > 0)
-		know_less(c);
+	/* Also one of which we never made a copy: somebody may have had it meanwhile, and have parked
+	 * it before it was asked about. */
+	know_less(c);
 	if (was_live) {
 		note_old(c, 0);
 		return delivery;

@@ -55,6 +55,7 @@ def test_every_block_is_tried():
         ("A program", ""): 2,
         ("A request", ""): 2, ("A request", "python"): 1,
         ("Detached work and batches", ""): 1,
+        ("See and steer", ""): 1,
         ("The runner", "yaml"): 1,
     }
 
@@ -208,6 +209,19 @@ def test_detached_work(kept, shout):
     assert " succeeded " in shell.text and "\nHELLO\n" in shell.text
     assert "3 of 3: succeeded 3" in shell.text
     assert shell.text.splitlines()[-1] == "3"
+
+
+def test_see_and_steer(kept, shout):
+    """One command after the other, as it stands, after a task that has ended and one that is held."""
+    shell = kept.type("export PATH=$PWD/build/taskctl:$PATH\n"
+                      "echo hello | taskctl run shout -q --input -\n"
+                      "held=$(echo hello | taskctl submit shout --hold --input -)\n"
+                      "until taskctl ps | grep -q held; do sleep 0.1; done\n" +
+                      block("See and steer") +
+                      "taskctl play $held && taskctl wait $held")
+    assert shell.wait() == 0, shell.text
+    for word in ("held", "ready", "shout", "succeeded"):
+        assert word in shell.text, shell.text
 
 
 # The runner
