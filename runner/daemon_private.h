@@ -120,7 +120,7 @@ struct job {
 	bool has_spare;                 /* a copy that begins anew is on its way to the queue */
 	bool is_listed;                 /* in daemon.jobs_by_id */
 	bool is_begun;                  /* this run counts in copies that are made */
-	unsigned begun_number;          /* the first of them that says so; 0: none yet */
+	uint64_t begun_number;          /* the first of them that says so; 0: none yet */
 	bool kept_silent;               /* was asked while it held nothing, with ack: hold */
 	bool is_freed;                  /* given back with nothing left elsewhere … */
 	uint64_t freed_round;           /* … which is sure when these pings are answered; or 0 */
@@ -166,7 +166,7 @@ struct daemon {
 	struct queue *queues; /* config->n_queues */
 	struct job *suspects;
 	bool was_ready, publisher_up, stopping;
-	bool draining; /* takes no requests until it is told to */
+	bool draining;            /* takes no requests until it is told to */
 	uint64_t give_back_round; /* when it is answered no request comes any more, and what has not
 				   * started is given back; 0: not waited for */
 	uint64_t started_us;
@@ -175,6 +175,7 @@ struct daemon {
 
 	struct job *jobs_by_id, *jobs_by_token;
 	uint64_t last_token;
+	uint64_t copies;         /* number of the last copy of a request that we made */
 	struct memory cancelled; /* cancels that came before their request */
 	struct memory finished;  /* ids, and prints, of requests whose final response is safe */
 	struct answers answers;  /* some of these responses */
@@ -291,6 +292,8 @@ unsigned lease_deliveries(const struct mq_delivery *delivery);
 void lease_spare(struct job *job);
 /* The request of a job that is here has come once more. */
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue);
+/* Which copy of ours it is; 0: the original, or another's, whose numbers say nothing here. */
+uint64_t lease_copy_number(const struct daemon *daemon, const struct mq_properties *p);
 void lease_on_done(struct job *job, const struct mq_publisher_event *event);
 void lease_on_pong(struct daemon *daemon, uint16_t channel);
 /* Requests can be parked. */

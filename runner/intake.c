@@ -518,10 +518,12 @@ static size_t queue_of(const struct daemon *daemon, const struct mq_event *event
 	return i < config->n_queues ? i : 0;
 }
 
-static bool is_surplus(struct daemon *daemon, const struct mq_delivery *delivery, const char *id)
+/* It is said of one copy, once. Should that come a second time it is a copy as any other. */
+static bool take_surplus(struct daemon *daemon, const struct mq_delivery *delivery, const char *id)
 {
-	return giver_of(delivery) == suspects_number(daemon->instance.id) &&
-	       memory_has_print(&daemon->surplus, id, (uint64_t)number_of(delivery, HEADER_LEASE));
+	uint64_t number = lease_copy_number(daemon, &delivery->properties);
+	return number > 0 && memory_has_print(&daemon->surplus, id, number) &&
+	       memory_take(&daemon->surplus, id);
 }
 
 void intake_copy(struct daemon *daemon, struct mq_event *event)
@@ -530,12 +532,13 @@ void intake_copy(struct daemon *daemon, struct mq_event *event)
 	const char *id = text ? text : "";
 	struct job *job = job_find(daemon, id);
 	cleanup_free char *name = strdup(id);
-	if (job)
+	/* Also where the id has come again: what has replaced this copy is not to be held by it. */
+	if (take_surplus(daemon, &event->delivery, id))
+		drop_copy(daemon, event, id, "somebody else has it");
+	else if (job)
 		lease_again(job, event, true);
 	else if (!id_is_valid(slice_of(id)))
 		drop_copy(daemon, event, id, "it is none of a runner's copies");
-	else if (is_surplus(daemon, &event->delivery, id))
-		drop_copy(daemon, event, id, "somebody else has it");
 	else if (memory_has_print(&daemon->finished, id, print_of(&event->delivery)))
 		drop_copy(daemon, event, id, "it was answered before");
 	else if (name)

@@ -52,13 +52,14 @@ void lease_init(struct daemon *daemon)
 		/* The broker gives up no sooner than two heartbeats after it heard us last. */
 		.fence_us = 2 * hb - smaller(hb / 2, FENCE_MARGIN_MAX_US),
 		.suspect_us = 2 * hb,
+		.copies = &daemon->copies,
 	};
 }
 
 /* ---- copies ---- */
 
 /* Texts of ours replace what stands there; what a requester wrote under these names goes. */
-static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned number)
+static int add_lease_headers(struct job *job, struct mq_properties *p, uint64_t number)
 {
 	/* One that has not begun must not count again with whoever gets it next. */
 	unsigned runs = job->is_begun ? job->attempt : job->attempt - 1;
@@ -74,7 +75,7 @@ static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned 
 	if (r == 0)
 		r = mq_properties_add_text(p, HEADER_HOLDER, job->daemon->instance.id);
 	if (r == 0)
-		r = mq_properties_add_int(p, HEADER_LEASE, number);
+		r = mq_properties_add_int(p, HEADER_LEASE, (int64_t)number);
 	if (r == 0)
 		r = mq_properties_add_int(p, HEADER_PRINT, (int64_t)job->print);
 	if (r == 0)
@@ -86,7 +87,7 @@ static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned 
 
 /* A copy of the request for @queue. 0 or a negative errno. */
 static int send_copy(
-	struct job *job, const char *queue, unsigned number, bool clean, enum purpose purpose)
+	struct job *job, const char *queue, uint64_t number, bool clean, enum purpose purpose)
 {
 	struct mq_message message;
 	int r = mq_message_copy(&job->copy, &message);
@@ -137,7 +138,7 @@ static void turn(struct job *job)
 	if (!custody_turn(&job->custody, &daemon->rules, &older))
 		return;
 	log_at(was_parked ? LOG_DEBUG : LOG_INFO, was_parked ? "request.renewed" : "request.parked",
-		LOG_S("task", job->id), LOG_I("copy", job->custody.number));
+		LOG_S("task", job->id), LOG_I("copy", (int64_t)job->custody.number));
 	acknowledge_older(job, &older);
 	crash_point(was_parked ? "S5c" : "S4c");
 	suspects_on_turn(job);
@@ -147,7 +148,7 @@ static void renew(struct job *job, uint64_t now)
 {
 	char queue[TOPOLOGY_NAME_MAX];
 	struct daemon *daemon = job->daemon;
-	unsigned number = custody_sent(&job->custody, now);
+	uint64_t number = custody_sent(&job->custody, &daemon->rules, now);
 	if (job->is_begun && !job->begun_number)
 		job->begun_number = number;
 	topology_hold_queue(&daemon->topology, job->queue, queue, sizeof(queue));
@@ -225,14 +226,14 @@ void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all
 }
 
 /* Which copy of ours it is; 0: the original, or another's, whose numbers say nothing here. */
-static unsigned copy_number(const struct daemon *daemon, const struct mq_properties *p)
+uint64_t lease_copy_number(const struct daemon *daemon, const struct mq_properties *p)
 {
 	const struct mq_header *number = mq_properties_header(p, HEADER_LEASE);
 	const char *holder = mq_properties_text(p, HEADER_HOLDER);
 	if (!holder || !number || number->kind != MQ_HEADER_INT || number->number <= 0 ||
-		number->number > UINT32_MAX || strcmp(holder, daemon->instance.id) != 0)
+		strcmp(holder, daemon->instance.id) != 0)
 		return 0;
-	return (unsigned)number->number;
+	return (uint64_t)number->number;
 }
 
 static void drop_extra(struct job *job, const struct holding *extra)
@@ -290,9 +291,9 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 		return;
 	}
 	custody_again(&job->custody, &daemon->rules, this, from_hold_queue,
-		copy_number(daemon, &event->delivery.properties),
+		lease_copy_number(daemon, &event->delivery.properties),
 		job->answered_us ? job->answered_us : now, now, &older);
-	bool is_ours = from_hold_queue && copy_number(daemon, &event->delivery.properties);
+	bool is_ours = from_hold_queue && lease_copy_number(daemon, &event->delivery.properties);
 	if (job->phase == JOB_SUSPECT && !is_ours)
 		suspects_wait_anew(job);
 	if (!was_live && custody_is_live(&job->custody)) {

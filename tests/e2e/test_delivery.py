@@ -6,6 +6,7 @@ import os
 import signal
 import uuid
 
+import pika
 import pytest
 
 from support import processes
@@ -460,3 +461,54 @@ def test_stopped_runner_is_killed(fleet, gate):
     assert r.wait_end() == -signal.SIGKILL
     wait_until(lambda: not any(processes.is_alive(p) for p in pids), "its tasks are killed")
     client.channel.queue_purge(client.names.queue)
+
+
+# The same id more than once
+
+@pytest.fixture
+def other_runner(names):
+    """other_runner(client): plays a runner that is asked who has a request, and says "leased" as
+    long as .has is true; .asked counts."""
+    class Other:
+        def __init__(self, client):
+            self.has, self.asked = True, 0
+            queue = client.private_queue()
+            client.channel.queue_bind(queue, names.control)
+            client.channel.basic_consume(queue, self.on_word, auto_ack=True)
+
+        def on_word(self, channel, method, properties, body):
+            said = properties.headers or {}
+            if said.get("x-tr-op") != "who-has":
+                return
+            self.asked += 1
+            answer = {"op": "holder", "id": said["x-tr-id"], "instance": "00ff",
+                      "state": "leased", "question": said["x-tr-question"]}
+            if self.has:
+                channel.basic_publish("", properties.reply_to, json.dumps(answer).encode(),
+                                      pika.BasicProperties(content_type="application/json"))
+    return Other
+
+
+def test_copy_that_was_dropped_is_not_taken_for_a_later_one(fleet, broker, names, other_runner):
+    """The runner learns that another has the request while its own copy is under way: that one is
+    dropped when it comes. Later the same request is here alone, and its copy comes home."""
+    client, r = fleet(1, delivery={"park_after": "60s", "lease": "60s"})
+    other = other_runner(client)
+    id = str(uuid.uuid4())
+    body = request_body(client, id, ["output", "x"])
+    times = 0
+    while "somebody else has it" not in r.log:
+        assert times < 20
+        times += 1
+        copy_of(client, id, body)
+        client.wait(lambda: r.log.count("request.found task=%s" % id) == times, "it is dropped")
+        settled(client, broker)
+        client.wait(lambda: set(hold_queues(broker).values()) <= {0}, "no copy is under way")
+    other.has = False
+    parked = r.log.count("request.parked task=%s" % id)
+    copy_of(client, id, body)
+    client.wait(lambda: r.log.count("request.parked task=%s" % id) > parked, "it is parked")
+    client.ask("drain", all=True)
+    client.wait(lambda: client.count(names.queue) == 1, "it is given back")
+    client.ask("undrain", all=True)
+    assert only_final(client, id).output == b"x"
