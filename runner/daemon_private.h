@@ -101,12 +101,12 @@ struct job {
 	struct mq_message
 		answer; /* the final response, if it is worth being kept; else no exchange */
 	struct job *prev_waiting, *next_waiting; /* in suspects, or in the queue's ready list */
-	uint64_t asked_us; /* suspect: since when the others have the question; 0: not yet */
-	unsigned asking;   /* questions that are not confirmed yet */
-	uint64_t question; /* number of the last one */
-	uint64_t given_by; /* suspect: the instance that gave it back, and may say that it is free;
-			      or 0 */
-	unsigned owed;     /* words about it to other runners that are not confirmed yet */
+	uint64_t asked_us;    /* suspect: since when the others have the question; 0: not yet */
+	unsigned asking;      /* questions that are not confirmed yet */
+	uint64_t question;    /* number of the last one */
+	uint64_t giving;      /* suspect: the giving back that brought it (suspects_giving), whose
+				 giver may say that it is free; or 0 */
+	unsigned owed;        /* words about it to other runners that are not confirmed yet */
 	uint64_t answered_us; /* when we first said that it is ours, since its delivery was lost */
 
 	/* Where responses go; exchange NULL: nobody asked for any. */
@@ -122,12 +122,12 @@ struct job {
 	bool is_begun;                  /* this run counts in copies that are made */
 	uint64_t begun_number;          /* the first of them that says so; 0: none yet */
 	bool kept_silent;               /* was asked while it held nothing, with ack: hold */
-	bool is_freed;                  /* given back with nothing left elsewhere … */
-	uint64_t freed_round;           /* … which is sure when these pings are answered; or 0 */
-	bool is_held;                   /* it is not to be started yet */
-	bool has_place;                 /* it counts in its queue's running */
-	bool is_fenced;                 /* it may be another's by now: killed, and not answered */
-	bool is_left;                   /* its cancellation queue is no concern any more */
+	uint64_t freed_number; /* given back with nothing left elsewhere, by this copy … */
+	uint64_t freed_round;  /* … which is sure when these pings are answered; or 0 */
+	bool is_held;          /* it is not to be started yet */
+	bool has_place;        /* it counts in its queue's running */
+	bool is_fenced;        /* it may be another's by now: killed, and not answered */
+	bool is_left;          /* its cancellation queue is no concern any more */
 	bool dead_lettered;
 	bool is_repeated; /* it was answered before, and the same is sent again */
 	unsigned shrunk;  /* how often its final response was made smaller */
@@ -179,7 +179,7 @@ struct daemon {
 	struct memory cancelled; /* cancels that came before their request */
 	struct memory finished;  /* ids, and prints, of requests whose final response is safe */
 	struct answers answers;  /* some of these responses */
-	struct memory freed;     /* ids that were given back, by instances that said so */
+	struct memory freed;     /* ids, and which giving back is said to be free */
 	struct memory surplus;   /* copies of ours, under way, of requests that somebody else has */
 	struct cancels cancels;  /* what the stream of them says */
 	struct memory signalled; /* ids, and prints of the questions that asked for it */
@@ -320,8 +320,8 @@ bool pings_hold_is_well(const struct daemon *daemon);
 void pings_soon(struct daemon *daemon);
 
 /* suspects.c */
-/* @given_by: the instance that gave it back in good order, or 0. */
-void suspects_begin(struct job *job, uint64_t given_by);
+/* @giving: of whom gave it back in good order, or 0. */
+void suspects_begin(struct job *job, uint64_t giving);
 /* Another copy of it came. */
 void suspects_wait_anew(struct job *job);
 /* Whom it was to go back to is not there any more. */
@@ -341,8 +341,10 @@ void suspects_tell_back(struct job *job);
  * errno. */
 int suspects_tell_free(struct job *job);
 void suspects_on_free(struct daemon *daemon, const struct control *word);
-/* An instance as a number; 0 if it is none. */
-uint64_t suspects_number(const char *instance);
+/* What stands for one giving back of an instance: that of the copy with this number. */
+uint64_t suspects_giving(const char *instance, const char *number);
+#define GIVING_MAX 24
+void suspects_number_giving(uint64_t number, char ret[GIVING_MAX]);
 /* Another runner has the task, and says so unasked. */
 void suspects_on_back(struct daemon *daemon, const struct control *word);
 

@@ -41,10 +41,17 @@ static bool is_suspect(const struct mq_delivery *delivery)
 	return is_parked_copy(delivery) && !number_of(delivery, HEADER_CLEAN);
 }
 
-static uint64_t giver_of(const struct mq_delivery *delivery)
+static uint64_t giving_of(const struct mq_delivery *delivery)
 {
-	const char *holder = mq_properties_text(&delivery->properties, HEADER_HOLDER);
-	return holder ? suspects_number(holder) : 0;
+	const struct mq_properties *p = &delivery->properties;
+	const char *holder = mq_properties_text(p, HEADER_HOLDER);
+	const struct mq_header *number = mq_properties_header(p, HEADER_CLEAN);
+	bool is_given = holder && number && number->kind == MQ_HEADER_INT && number->number > 0;
+	char text[GIVING_MAX];
+	if (!is_given)
+		return 0;
+	suspects_number_giving((uint64_t)number->number, text);
+	return suspects_giving(holder, text);
 }
 
 static void count_runs(struct job *job, const struct mq_delivery *delivery)
@@ -458,7 +465,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	if (usable && is_known(daemon, event, request.id))
 		return;
 	bool suspect = is_suspect(delivery), given_back = is_parked_copy(delivery);
-	uint64_t giver = suspect ? 0 : giver_of(delivery);
+	uint64_t giving = suspect ? 0 : giving_of(delivery);
 	struct job *job = take(daemon, queue, event, !suspect && !given_back);
 	if (!job)
 		return;
@@ -481,7 +488,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	if (daemon_takes_none(daemon))
 		give_back_in_time(job);
 	else if (suspect || given_back)
-		suspects_begin(job, giver);
+		suspects_begin(job, giving);
 	else
 		intake_start(job);
 }

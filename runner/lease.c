@@ -87,7 +87,7 @@ static int add_lease_headers(struct job *job, struct mq_properties *p, uint64_t 
 
 /* A copy of the request for @queue. 0 or a negative errno. */
 static int send_copy(
-	struct job *job, const char *queue, uint64_t number, bool clean, enum purpose purpose)
+	struct job *job, const char *queue, uint64_t number, uint64_t clean, enum purpose purpose)
 {
 	struct mq_message message;
 	int r = mq_message_copy(&job->copy, &message);
@@ -95,7 +95,7 @@ static int send_copy(
 		return r;
 	r = add_lease_headers(job, &message.properties, number);
 	if (r == 0 && clean)
-		r = mq_properties_add_int(&message.properties, HEADER_CLEAN, 1);
+		r = mq_properties_add_int(&message.properties, HEADER_CLEAN, (int64_t)clean);
 	if (r == 0)
 		r = mq_properties_set(&message.exchange, "");
 	if (r == 0)
@@ -107,7 +107,7 @@ static int send_copy(
 	message.properties.persistent = true;
 	message.mandatory = true;
 	/* Of two that may be started at once, each would be. */
-	message.once = clean;
+	message.once = clean > 0;
 	return replies_send(job->daemon, &message, job_token(job, purpose));
 }
 
@@ -152,7 +152,7 @@ static void renew(struct job *job, uint64_t now)
 	if (job->is_begun && !job->begun_number)
 		job->begun_number = number;
 	topology_hold_queue(&daemon->topology, job->queue, queue, sizeof(queue));
-	if (send_copy(job, queue, number, false,
+	if (send_copy(job, queue, number, 0,
 		    custody_is_parked(&job->custody) ? FOR_RENEWAL : FOR_PARKING) < 0) {
 		log_error("request.not-parked", LOG_S("task", job->id),
 			LOG_S("reason", "out of memory"));
@@ -210,7 +210,7 @@ void lease_spare(struct job *job)
 		LOG_I("deliveries", (int64_t)job->deliveries + 1),
 		LOG_S("proceeding", "a copy begins anew, before the broker drops it"));
 	job->has_spare =
-		send_copy(job, daemon->config->queues[job->queue].name, 0, false, FOR_SPARE) == 0;
+		send_copy(job, daemon->config->queues[job->queue].name, 0, 0, FOR_SPARE) == 0;
 	if (job->has_spare)
 		custody_spread(&job->custody);
 }
@@ -526,7 +526,7 @@ void lease_lost(struct daemon *daemon)
 		next = job->hh_token.next;
 		custody_lost(&job->custody);
 		job->answered_us = 0;
-		job->given_by = 0;
+		job->giving = 0;
 		if (job->freed_round) /* whether it is free will never be known */
 			job_free(job);
 	}
@@ -536,8 +536,9 @@ void lease_lost(struct daemon *daemon)
 
 int lease_hand_over(struct job *job, const char *queue, bool may_be_freed)
 {
-	job->is_freed = may_be_freed && custody_is_alone(&job->custody);
-	int r = send_copy(job, queue, 0, job->is_freed, FOR_LEAVING);
+	bool is_freed = may_be_freed && custody_is_alone(&job->custody);
+	job->freed_number = is_freed ? ++job->daemon->copies : 0;
+	int r = send_copy(job, queue, 0, job->freed_number, FOR_LEAVING);
 	if (r < 0)
 		return r;
 	job->phase = JOB_LEAVING;
@@ -549,7 +550,7 @@ int lease_hand_over(struct job *job, const char *queue, bool may_be_freed)
 void lease_handed_over(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
-	if (!job->is_freed || !daemon->consumer || !custody_is_live(&job->custody)) {
+	if (!job->freed_number || !daemon->consumer || !custody_is_live(&job->custody)) {
 		job_leave(job);
 		return;
 	}
@@ -564,13 +565,16 @@ void lease_handed_over(struct job *job)
 /* The broker took the acknowledgement: only what was given back is left. */
 void lease_tell_freed(struct daemon *daemon, uint64_t round)
 {
+	char number[GIVING_MAX];
 	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
 		next = job->hh_token.next;
 		if (!job->freed_round || round < job->freed_round)
 			continue;
 		job->freed_round = 0;
 		/* For the one after us, if nobody else is there to hear it. */
-		journal_add_freed(&daemon->journal, job->id, suspects_number(daemon->instance.id));
+		suspects_number_giving(job->freed_number, number);
+		journal_add_freed(
+			&daemon->journal, job->id, suspects_giving(daemon->instance.id, number));
 		if (suspects_tell_free(job) < 0)
 			job_free(job);
 	}

@@ -287,9 +287,10 @@ def test_forged_answers_send_requests_nowhere(fleet, names, gate):
 
 # What comes once more
 
-def copy_of(client, id, body, instance="00ff"):
+def copy_of(client, id, body, instance="00ff", **more):
     """A copy of a request, as another runner made it that died."""
-    headers = {"x-tr-task": id, "x-tr-holder": instance, "x-tr-lease": 1, "x-tr-attempt": 1}
+    headers = {"x-tr-task": id, "x-tr-holder": instance, "x-tr-lease": 1, "x-tr-attempt": 1,
+               **{"x-tr-" + name: value for name, value in more.items()}}
     client.send(body, id=id, content_type="application/json", properties={"headers": headers})
 
 
@@ -512,3 +513,30 @@ def test_copy_that_was_dropped_is_not_taken_for_a_later_one(fleet, broker, names
     client.wait(lambda: client.count(names.queue) == 1, "it is given back")
     client.ask("undrain", all=True)
     assert only_final(client, id).output == b"x"
+
+
+def test_free_is_said_of_one_giving_back(fleet):
+    """A runner may give the same request back twice, and say only once that it is free: of the
+    other copy that says nothing."""
+    # A heartbeat so long that a test which had to wait for two would fail.
+    client, r = fleet(1, heartbeat="60s", log={"level": "debug"})
+    id = str(uuid.uuid4())
+    body = request_body(client, id, ["output", "x"])
+    free = {"op": "free", "id": id, "instance": "00ff"}
+    for word in ({**free, "question": "7"}, free):  # one that nobody took here, and an old one
+        client.control(word)
+    client.heard()
+    copy_of(client, id, body, clean=8)
+    r.wait_log("request.given-back-here", id)
+    client.control(free)
+    client.control({**free, "question": "7"})
+    client.heard()
+    assert started([r], id) == 0
+    client.control({**free, "question": "8"})
+    assert only_final(client, id).output == b"x"
+    client.by_id.pop(id)
+    # And where the word comes first.
+    client.control({**free, "question": "9"})
+    client.heard()
+    copy_of(client, id, request_body(client, id, ["output", "y"]), clean=9)
+    assert only_final(client, id).output == b"y"
