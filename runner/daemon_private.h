@@ -240,6 +240,9 @@ void job_give_back(struct job *job);
 void job_give_back_again(struct job *job);
 /* the same as it is, without a copy; */
 void job_return(struct job *job);
+/* it is fenced, and its process dead. The broker may hear us all the same: then what it delivered
+ * goes back, or it would hang here; */
+void job_end_fenced(struct job *job);
 /* nothing is to be said to the broker. */
 void job_free(struct job *job);
 

@@ -331,7 +331,7 @@ static void fence(struct job *job)
 	if (task)
 		engine_kill(task, CAUSE_SHUTTING_DOWN);
 	else
-		job_free(job);
+		job_end_fenced(job);
 }
 
 static bool is_past_fence(const struct job *job, uint64_t now)

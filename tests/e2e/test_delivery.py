@@ -540,3 +540,23 @@ def test_free_is_said_of_one_giving_back(fleet):
     client.heard()
     copy_of(client, id, request_body(client, id, ["output", "y"]), clean=9)
     assert only_final(client, id).output == b"y"
+
+
+def test_fenced_by_what_it_owes_goes_back(fleet, own_broker, names, gate):
+    """The word that the task is here cannot be said, on a connection that lives: the run is killed,
+    and its request must not hang with this runner."""
+    client, r = fleet(1, on=own_broker, delivery={"ack": "hold"})
+    id = submit_gated(client, gate)
+    may_not = "^(?!%s$).*" % names.control
+    own_broker.ctl("set_permissions", "-p", "/", "e2e", ".*", may_not, ".*")
+    try:
+        own_broker.ctl("close_all_connections", "for the test")
+        r.wait_log("task.fenced", id)
+        # It comes once more, and is asked about when that can be.
+        r.wait_log("request.suspect", id)
+    finally:
+        own_broker.ctl("set_permissions", "-p", "/", "e2e", ".*", ".*", ".*")
+    gate.touch()
+    client.reconnect()
+    final = client.final(id)
+    assert (final.output, final.headers["x-tr-attempt"]) == (b"x", 2)
