@@ -4,7 +4,7 @@
 static const struct holding nothing = { 0 };
 
 /* When this one, given up, would be delivered to another: an original at once. */
-static uint64_t term_of(unsigned number, uint64_t since_us, const struct custody_rules *rules)
+static uint64_t term_of(uint64_t number, uint64_t since_us, const struct custody_rules *rules)
 {
 	return number == 0 ? 0 : since_us + rules->lease_us - rules->margin_us;
 }
@@ -88,9 +88,9 @@ bool custody_is_due(const struct custody *c, const struct custody_rules *rules, 
 	return !c->sent_number || now - c->sent_us > rules->lease_us;
 }
 
-unsigned custody_sent(struct custody *c, uint64_t now)
+uint64_t custody_sent(struct custody *c, const struct custody_rules *rules, uint64_t now)
 {
-	c->sent_number = ++c->last_number;
+	c->sent_number = c->last_number = ++*rules->copies;
 	c->sent_us = now;
 	c->confirmed = false;
 	c->arrived = nothing;
@@ -103,7 +103,7 @@ void custody_not_sent(struct custody *c, uint64_t again_us)
 	c->due_us = again_us;
 }
 
-void custody_confirmed(struct custody *c, unsigned number)
+void custody_confirmed(struct custody *c, uint64_t number)
 {
 	if (number == c->sent_number)
 		c->confirmed = true;
@@ -127,7 +127,7 @@ bool custody_turn(struct custody *c, const struct custody_rules *rules, struct h
 
 /* ---- what comes ---- */
 
-static void take(struct custody *c, struct holding delivery, unsigned number, uint64_t since_us,
+static void take(struct custody *c, struct holding delivery, uint64_t number, uint64_t since_us,
 	uint64_t due_us)
 {
 	c->is_live = true;
@@ -156,8 +156,8 @@ static struct holding original_again(struct custody *c, struct holding delivery,
 }
 
 /* Another who had it gave it to us. */
-static struct holding handed_back(
-	struct custody *c, struct holding delivery, uint64_t sent_us, uint64_t now)
+static struct holding handed_back(struct custody *c, const struct custody_rules *rules,
+	struct holding delivery, uint64_t sent_us, uint64_t now)
 {
 	struct holding older = c->is_live ? c->held : nothing;
 	know_less(c);
@@ -165,12 +165,12 @@ static struct holding handed_back(
 		note_old(c, 0);
 	if (c->is_live && c->number > 0)
 		return delivery;
-	take(c, delivery, c->last_number + 1, sent_us, now);
+	take(c, delivery, ++*rules->copies, sent_us, now);
 	return older;
 }
 
 static struct holding copy_again(struct custody *c, const struct custody_rules *rules,
-	struct holding delivery, unsigned number, uint64_t sent_us, uint64_t now)
+	struct holding delivery, uint64_t number, uint64_t sent_us, uint64_t now)
 {
 	struct holding older = c->is_live ? c->held : nothing;
 	bool is_held = number == c->number;
@@ -187,12 +187,12 @@ static struct holding copy_again(struct custody *c, const struct custody_rules *
 }
 
 void custody_again(struct custody *c, const struct custody_rules *rules, struct holding delivery,
-	bool from_hold_queue, unsigned number, uint64_t sent_us, uint64_t now, struct holding *ret)
+	bool from_hold_queue, uint64_t number, uint64_t sent_us, uint64_t now, struct holding *ret)
 {
 	if (!from_hold_queue) {
 		*ret = original_again(c, delivery, now);
 	} else if (number == 0) {
-		*ret = handed_back(c, delivery, sent_us, now);
+		*ret = handed_back(c, rules, delivery, sent_us, now);
 	} else if (number == c->sent_number) {
 		*ret = nothing;
 		/* Sent twice: its confirm was lost with a connection. */

@@ -33,6 +33,8 @@ struct custody_rules {
 	uint64_t fence_us;   /* after the last proof that the broker hears us */
 	uint64_t suspect_us; /* how long others wait before they start what may run here; and how
 				far the broker's clock may jump */
+	uint64_t *copies;    /* number of the last copy that this instance made, of whatever task: a
+				number stands for one copy, also where an id is used again */
 };
 
 /* connection 0: none. Good as long as its connection lives. */
@@ -47,12 +49,12 @@ struct custody {
 	bool is_live;        /* it is not, so the held one can be acknowledged */
 	bool knows_all;      /* no copy exists but those that are noted here */
 	uint64_t proof_us;   /* when the broker was last known to hear us */
-	unsigned number;     /* 0: the original; else which of our copies */
+	uint64_t number;     /* 0: the original; else which of our copies */
 	uint64_t since_us;   /* the original: when it came; a copy: when it was sent */
 	uint64_t due_us;     /* when it is to be renewed */
 
-	unsigned last_number; /* of the copies made */
-	unsigned sent_number; /* a renewal is under way; 0: none */
+	uint64_t last_number; /* of the copies made of it; 0: none */
+	uint64_t sent_number; /* a renewal is under way; 0: none */
 	uint64_t sent_us;
 	bool confirmed;
 	struct holding arrived;
@@ -73,11 +75,11 @@ bool custody_is_parked(const struct custody *c);
 
 bool custody_is_due(const struct custody *c, const struct custody_rules *rules, uint64_t now);
 /* A copy is being sent: gives its number. */
-unsigned custody_sent(struct custody *c, uint64_t now);
+uint64_t custody_sent(struct custody *c, const struct custody_rules *rules, uint64_t now);
 /* It could not be sent; to be tried again at @again_us. */
 void custody_not_sent(struct custody *c, uint64_t again_us);
 /* The broker confirmed copy @number. */
-void custody_confirmed(struct custody *c, unsigned number);
+void custody_confirmed(struct custody *c, uint64_t number);
 /* Confirmed and here: the copy becomes the holding. @ret is the older holding, to be acknowledged
  * if @ret->connection is not 0. False: not yet. */
 bool custody_turn(struct custody *c, const struct custody_rules *rules, struct holding *ret);
@@ -90,7 +92,7 @@ bool custody_is_alone(const struct custody *c);
  * queue or handed back by another. Gives in @ret what is to be acknowledged (connection 0:
  * nothing), which may be the delivery itself. @sent_us: when it was sent at the earliest. */
 void custody_again(struct custody *c, const struct custody_rules *rules, struct holding delivery,
-	bool from_hold_queue, unsigned number, uint64_t sent_us, uint64_t now, struct holding *ret);
+	bool from_hold_queue, uint64_t number, uint64_t sent_us, uint64_t now, struct holding *ret);
 /* The same request from the request queue, where one is held: it takes its place. @ret is to be
  * acknowledged. */
 void custody_exchange(struct custody *c, struct holding delivery, struct holding *ret);

@@ -103,12 +103,12 @@ struct job {
 	struct mq_message
 		answer; /* the final response, if it is worth being kept; else no exchange */
 	struct job *prev_waiting, *next_waiting; /* in suspects, or in the queue's ready list */
-	uint64_t asked_us; /* suspect: since when the others have the question; 0: not yet */
-	unsigned asking;   /* questions that are not confirmed yet */
-	uint64_t question; /* number of the last one */
-	uint64_t given_by; /* suspect: the instance that gave it back, and may say that it is free;
-			      or 0 */
-	unsigned owed;     /* words about it to other runners that are not confirmed yet */
+	uint64_t asked_us;    /* suspect: since when the others have the question; 0: not yet */
+	unsigned asking;      /* questions that are not confirmed yet */
+	uint64_t question;    /* number of the last one */
+	uint64_t giving;      /* suspect: the giving back that brought it (suspects_giving), whose
+				 giver may say that it is free; or 0 */
+	unsigned owed;        /* words about it to other runners that are not confirmed yet */
 	uint64_t answered_us; /* when we first said that it is ours, since its delivery was lost */
 
 	/* Where responses go; exchange NULL: nobody asked for any. */
@@ -122,17 +122,17 @@ struct job {
 	bool has_spare;                 /* a copy that begins anew is on its way to the queue */
 	bool is_listed;                 /* in daemon.jobs_by_id */
 	bool is_begun;                  /* this run counts in copies that are made */
-	unsigned begun_number;          /* the first of them that says so; 0: none yet */
+	uint64_t begun_number;          /* the first of them that says so; 0: none yet */
 	bool kept_silent;               /* was asked while it held nothing, with ack: hold */
-	bool is_freed;                  /* given back with nothing left elsewhere … */
-	uint64_t freed_round;           /* … which is sure when these pings are answered; or 0 */
-	bool is_held;                   /* it is not to be started yet */
-	bool was_held;                  /* once, so copies must say whether it is still */
-	bool is_kept;                   /* held, and counted in daemon.held */
-	bool said_held, said_begun;     /* in the last copy that was sent */
-	bool has_place;                 /* it counts in its queue's running */
-	bool is_fenced;                 /* it may be another's by now: killed, and not answered */
-	bool is_left;                   /* its cancellation queue is no concern any more */
+	uint64_t freed_number;      /* given back with nothing left elsewhere, by this copy … */
+	uint64_t freed_round;       /* … which is sure when these pings are answered; or 0 */
+	bool is_held;               /* it is not to be started yet */
+	bool was_held;              /* once, so copies must say whether it is still */
+	bool is_kept;               /* held, and counted in daemon.held */
+	bool said_held, said_begun; /* in the last copy that was sent */
+	bool has_place;             /* it counts in its queue's running */
+	bool is_fenced;             /* it may be another's by now: killed, and not answered */
+	bool is_left;               /* its cancellation queue is no concern any more */
 	bool dead_lettered;
 	bool is_repeated; /* it was answered before, and the same is sent again */
 	unsigned shrunk;  /* how often its final response was made smaller */
@@ -180,10 +180,11 @@ struct daemon {
 
 	struct job *jobs_by_id, *jobs_by_token;
 	uint64_t last_token;
+	uint64_t copies;         /* number of the last copy of a request that we made */
 	struct memory cancelled; /* cancels that came before their request */
 	struct memory finished;  /* ids, and prints, of requests whose final response is safe */
 	struct answers answers;  /* some of these responses */
-	struct memory freed;     /* ids that were given back, by instances that said so */
+	struct memory freed;     /* ids, and which giving back is said to be free */
 	struct memory surplus;   /* copies of ours, under way, of requests that somebody else has */
 	struct cancels cancels;  /* what the stream of them says */
 	struct {
@@ -247,6 +248,9 @@ void job_give_back(struct job *job);
 void job_give_back_again(struct job *job);
 /* the same as it is, without a copy; */
 void job_return(struct job *job);
+/* it is fenced, and its process dead. The broker may hear us all the same: then what it delivered
+ * goes back, or it would hang here; */
+void job_end_fenced(struct job *job);
 /* nothing is to be said to the broker. */
 void job_free(struct job *job);
 
@@ -308,6 +312,8 @@ unsigned lease_deliveries(const struct mq_delivery *delivery);
 void lease_spare(struct job *job);
 /* The request of a job that is here has come once more. */
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue);
+/* Which copy of ours it is; 0: the original, or another's, whose numbers say nothing here. */
+uint64_t lease_copy_number(const struct daemon *daemon, const struct mq_properties *p);
 void lease_on_done(struct job *job, const struct mq_publisher_event *event);
 void lease_on_pong(struct daemon *daemon, uint16_t channel);
 /* Requests can be parked. */
@@ -334,8 +340,8 @@ bool pings_hold_is_well(const struct daemon *daemon);
 void pings_soon(struct daemon *daemon);
 
 /* suspects.c */
-/* @given_by: the instance that gave it back in good order, or 0. */
-void suspects_begin(struct job *job, uint64_t given_by);
+/* @giving: of whom gave it back in good order, or 0. */
+void suspects_begin(struct job *job, uint64_t giving);
 /* Another copy of it came. */
 void suspects_wait_anew(struct job *job);
 /* Whom it was to go back to is not there any more. */
@@ -355,8 +361,10 @@ void suspects_tell_back(struct job *job);
  * errno. */
 int suspects_tell_free(struct job *job);
 void suspects_on_free(struct daemon *daemon, const struct control *word);
-/* An instance as a number; 0 if it is none. */
-uint64_t suspects_number(const char *instance);
+/* What stands for one giving back of an instance: that of the copy with this number. */
+uint64_t suspects_giving(const char *instance, const char *number);
+#define GIVING_MAX 24
+void suspects_number_giving(uint64_t number, char ret[GIVING_MAX]);
 /* Another runner has the task, and says so unasked. */
 void suspects_on_back(struct daemon *daemon, const struct control *word);
 

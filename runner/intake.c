@@ -41,10 +41,17 @@ static bool is_suspect(const struct mq_delivery *delivery)
 	return is_parked_copy(delivery) && !number_of(delivery, HEADER_CLEAN);
 }
 
-static uint64_t giver_of(const struct mq_delivery *delivery)
+static uint64_t giving_of(const struct mq_delivery *delivery)
 {
-	const char *holder = mq_properties_text(&delivery->properties, HEADER_HOLDER);
-	return holder ? suspects_number(holder) : 0;
+	const struct mq_properties *p = &delivery->properties;
+	const char *holder = mq_properties_text(p, HEADER_HOLDER);
+	const struct mq_header *number = mq_properties_header(p, HEADER_CLEAN);
+	bool is_given = holder && number && number->kind == MQ_HEADER_INT && number->number > 0;
+	char text[GIVING_MAX];
+	if (!is_given)
+		return 0;
+	suspects_number_giving((uint64_t)number->number, text);
+	return suspects_giving(holder, text);
 }
 
 static void count_runs(struct job *job, const struct mq_delivery *delivery)
@@ -444,7 +451,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	if (usable && is_known(daemon, event, request.id))
 		return;
 	bool suspect = is_suspect(delivery), given_back = is_parked_copy(delivery);
-	uint64_t giver = suspect ? 0 : giver_of(delivery);
+	uint64_t giving = suspect ? 0 : giving_of(delivery);
 	struct job *job = take(daemon, queue, event, !suspect && !given_back);
 	if (!job)
 		return;
@@ -467,7 +474,7 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 	if (daemon_takes_none(daemon))
 		give_back_in_time(job);
 	else if (suspect || given_back)
-		suspects_begin(job, giver);
+		suspects_begin(job, giving);
 	else
 		intake_start(job);
 }
@@ -504,10 +511,12 @@ static size_t queue_of(const struct daemon *daemon, const struct mq_event *event
 	return i < config->n_queues ? i : 0;
 }
 
-static bool is_surplus(struct daemon *daemon, const struct mq_delivery *delivery, const char *id)
+/* It is said of one copy, once. Should that come a second time it is a copy as any other. */
+static bool take_surplus(struct daemon *daemon, const struct mq_delivery *delivery, const char *id)
 {
-	return giver_of(delivery) == suspects_number(daemon->instance.id) &&
-	       memory_has_print(&daemon->surplus, id, (uint64_t)number_of(delivery, HEADER_LEASE));
+	uint64_t number = lease_copy_number(daemon, &delivery->properties);
+	return number > 0 && memory_has_print(&daemon->surplus, id, number) &&
+	       memory_take(&daemon->surplus, id);
 }
 
 void intake_copy(struct daemon *daemon, struct mq_event *event)
@@ -516,12 +525,13 @@ void intake_copy(struct daemon *daemon, struct mq_event *event)
 	const char *id = text ? text : "";
 	struct job *job = job_find(daemon, id);
 	cleanup_free char *name = strdup(id);
-	if (job)
+	/* Also where the id has come again: what has replaced this copy is not to be held by it. */
+	if (take_surplus(daemon, &event->delivery, id))
+		drop_copy(daemon, event, id, "somebody else has it");
+	else if (job)
 		lease_again(job, event, true);
 	else if (!id_is_valid(slice_of(id)))
 		drop_copy(daemon, event, id, "it is none of a runner's copies");
-	else if (is_surplus(daemon, &event->delivery, id))
-		drop_copy(daemon, event, id, "somebody else has it");
 	else if (memory_has_print(&daemon->finished, id, print_of(&event->delivery)))
 		drop_copy(daemon, event, id, "it was answered before");
 	else if (name)

@@ -194,6 +194,14 @@ void job_return(struct job *job)
 	job_free(job);
 }
 
+void job_end_fenced(struct job *job)
+{
+	if (custody_is_live(&job->custody))
+		job_return(job);
+	else
+		job_free(job);
+}
+
 void job_give_back(struct job *job)
 {
 	struct daemon *daemon = job->daemon;

@@ -22,7 +22,7 @@
 #define DIGITS    16
 #define LINE_SIZE (DIGITS + 1 + ID_MAX + 2)
 #define FINISHED  ' ' /* the print of the request */
-#define FREED     '+' /* the instance that gave it back */
+#define FREED     '+' /* what stands for the giving back */
 /* The last line of one that has ended in good order. */
 #define ENDED "ended\n"
 
@@ -127,9 +127,9 @@ void journal_add(
 	note(journal, FINISHED, task, print);
 }
 
-void journal_add_freed(struct journal *journal, const char *task, uint64_t giver)
+void journal_add_freed(struct journal *journal, const char *task, uint64_t giving)
 {
-	journal->freed += note(journal, FREED, task, giver);
+	journal->freed += note(journal, FREED, task, giving);
 }
 
 static void read_line(char *line, struct memory *finished, struct memory *freed)

@@ -46,9 +46,10 @@ void journal_close(struct journal *journal);
 /* Notes @task, whose request has @print. Written anew from @finished when it has grown too long. */
 void journal_add(
 	struct journal *journal, const char *task, uint64_t print, const struct memory *finished);
-/* @task was given back by @giver, and is nowhere else: the broker has confirmed the one copy that
- * was published, and taken the acknowledgement of all else. */
-void journal_add_freed(struct journal *journal, const char *task, uint64_t giver);
+/* @task was given back, by the act that @giving stands for (suspects_giving), and is nowhere else:
+ * the broker has confirmed the one copy that was published, and taken the acknowledgement of all
+ * else. */
+void journal_add_freed(struct journal *journal, const char *task, uint64_t giving);
 /* Finds dead instances in @base and adds what they had finished to @finished, what they gave back
  * to
  * @freed; also of those that ended in good order, which are not listed. Those that are being looked

@@ -52,13 +52,14 @@ void lease_init(struct daemon *daemon)
 		/* The broker gives up no sooner than two heartbeats after it heard us last. */
 		.fence_us = 2 * hb - smaller(hb / 2, FENCE_MARGIN_MAX_US),
 		.suspect_us = 2 * hb,
+		.copies = &daemon->copies,
 	};
 }
 
 /* ---- copies ---- */
 
 /* Texts of ours replace what stands there; what a requester wrote under these names goes. */
-static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned number)
+static int add_lease_headers(struct job *job, struct mq_properties *p, uint64_t number)
 {
 	/* One that has not begun must not count again with whoever gets it next. */
 	unsigned runs = job->is_begun ? job->attempt : job->attempt - 1;
@@ -74,7 +75,7 @@ static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned 
 	if (r == 0)
 		r = mq_properties_add_text(p, HEADER_HOLDER, job->daemon->instance.id);
 	if (r == 0)
-		r = mq_properties_add_int(p, HEADER_LEASE, number);
+		r = mq_properties_add_int(p, HEADER_LEASE, (int64_t)number);
 	if (r == 0)
 		r = mq_properties_add_int(p, HEADER_PRINT, (int64_t)job->print);
 	if (r == 0)
@@ -86,7 +87,7 @@ static int add_lease_headers(struct job *job, struct mq_properties *p, unsigned 
 
 /* A copy of the request for @queue. 0 or a negative errno. */
 static int send_copy(
-	struct job *job, const char *queue, unsigned number, bool clean, enum purpose purpose)
+	struct job *job, const char *queue, uint64_t number, uint64_t clean, enum purpose purpose)
 {
 	struct mq_message message;
 	int r = mq_message_copy(&job->copy, &message);
@@ -94,7 +95,7 @@ static int send_copy(
 		return r;
 	r = add_lease_headers(job, &message.properties, number);
 	if (r == 0 && clean)
-		r = mq_properties_add_int(&message.properties, HEADER_CLEAN, 1);
+		r = mq_properties_add_int(&message.properties, HEADER_CLEAN, (int64_t)clean);
 	if (r == 0)
 		r = mq_properties_set(&message.exchange, "");
 	if (r == 0)
@@ -106,7 +107,7 @@ static int send_copy(
 	message.properties.persistent = true;
 	message.mandatory = true;
 	/* Of two that may be started at once, each would be. */
-	message.once = clean;
+	message.once = clean > 0;
 	return replies_send(job->daemon, &message, job_token(job, purpose));
 }
 
@@ -137,7 +138,7 @@ static void turn(struct job *job)
 	if (!custody_turn(&job->custody, &daemon->rules, &older))
 		return;
 	log_at(was_parked ? LOG_DEBUG : LOG_INFO, was_parked ? "request.renewed" : "request.parked",
-		LOG_S("task", job->id), LOG_I("copy", job->custody.number));
+		LOG_S("task", job->id), LOG_I("copy", (int64_t)job->custody.number));
 	acknowledge_older(job, &older);
 	crash_point(was_parked ? "S5c" : "S4c");
 	/* Something was said while it was under way. */
@@ -150,13 +151,13 @@ static void renew(struct job *job, uint64_t now)
 {
 	char queue[TOPOLOGY_NAME_MAX];
 	struct daemon *daemon = job->daemon;
-	unsigned number = custody_sent(&job->custody, now);
+	uint64_t number = custody_sent(&job->custody, &daemon->rules, now);
 	if (job->is_begun && !job->begun_number)
 		job->begun_number = number;
 	job->said_held = job->is_held;
 	job->said_begun = job->is_begun;
 	topology_hold_queue(&daemon->topology, job->queue, queue, sizeof(queue));
-	if (send_copy(job, queue, number, false,
+	if (send_copy(job, queue, number, 0,
 		    custody_is_parked(&job->custody) ? FOR_RENEWAL : FOR_PARKING) < 0) {
 		log_error("request.not-parked", LOG_S("task", job->id),
 			LOG_S("reason", "out of memory"));
@@ -214,7 +215,7 @@ void lease_spare(struct job *job)
 		LOG_I("deliveries", (int64_t)job->deliveries + 1),
 		LOG_S("proceeding", "a copy begins anew, before the broker drops it"));
 	job->has_spare =
-		send_copy(job, daemon->config->queues[job->queue].name, 0, false, FOR_SPARE) == 0;
+		send_copy(job, daemon->config->queues[job->queue].name, 0, 0, FOR_SPARE) == 0;
 	if (job->has_spare)
 		custody_spread(&job->custody);
 }
@@ -230,14 +231,14 @@ void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all
 }
 
 /* Which copy of ours it is; 0: the original, or another's, whose numbers say nothing here. */
-static unsigned copy_number(const struct daemon *daemon, const struct mq_properties *p)
+uint64_t lease_copy_number(const struct daemon *daemon, const struct mq_properties *p)
 {
 	const struct mq_header *number = mq_properties_header(p, HEADER_LEASE);
 	const char *holder = mq_properties_text(p, HEADER_HOLDER);
 	if (!holder || !number || number->kind != MQ_HEADER_INT || number->number <= 0 ||
-		number->number > UINT32_MAX || strcmp(holder, daemon->instance.id) != 0)
+		strcmp(holder, daemon->instance.id) != 0)
 		return 0;
-	return (unsigned)number->number;
+	return (uint64_t)number->number;
 }
 
 static void drop_extra(struct job *job, const struct holding *extra)
@@ -295,9 +296,9 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 		return;
 	}
 	custody_again(&job->custody, &daemon->rules, this, from_hold_queue,
-		copy_number(daemon, &event->delivery.properties),
+		lease_copy_number(daemon, &event->delivery.properties),
 		job->answered_us ? job->answered_us : now, now, &older);
-	bool is_ours = from_hold_queue && copy_number(daemon, &event->delivery.properties);
+	bool is_ours = from_hold_queue && lease_copy_number(daemon, &event->delivery.properties);
 	if (job->phase == JOB_SUSPECT && !is_ours)
 		suspects_wait_anew(job);
 	if (!was_live && custody_is_live(&job->custody)) {
@@ -341,7 +342,7 @@ static void fence(struct job *job)
 	if (task)
 		engine_kill(task, CAUSE_SHUTTING_DOWN);
 	else
-		job_free(job);
+		job_end_fenced(job);
 }
 
 static bool is_past_fence(const struct job *job, uint64_t now)
@@ -537,7 +538,7 @@ void lease_lost(struct daemon *daemon)
 		next = job->hh_token.next;
 		custody_lost(&job->custody);
 		job->answered_us = 0;
-		job->given_by = 0;
+		job->giving = 0;
 		if (job->freed_round) /* whether it is free will never be known */
 			job_free(job);
 	}
@@ -547,8 +548,9 @@ void lease_lost(struct daemon *daemon)
 
 int lease_hand_over(struct job *job, const char *queue, bool may_be_freed)
 {
-	job->is_freed = may_be_freed && custody_is_alone(&job->custody);
-	int r = send_copy(job, queue, 0, job->is_freed, FOR_LEAVING);
+	bool is_freed = may_be_freed && custody_is_alone(&job->custody);
+	job->freed_number = is_freed ? ++job->daemon->copies : 0;
+	int r = send_copy(job, queue, 0, job->freed_number, FOR_LEAVING);
 	if (r < 0)
 		return r;
 	job->phase = JOB_LEAVING;
@@ -560,7 +562,7 @@ int lease_hand_over(struct job *job, const char *queue, bool may_be_freed)
 void lease_handed_over(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
-	if (!job->is_freed || !daemon->consumer || !custody_is_live(&job->custody)) {
+	if (!job->freed_number || !daemon->consumer || !custody_is_live(&job->custody)) {
 		job_leave(job);
 		return;
 	}
@@ -575,13 +577,16 @@ void lease_handed_over(struct job *job)
 /* The broker took the acknowledgement: only what was given back is left. */
 void lease_tell_freed(struct daemon *daemon, uint64_t round)
 {
+	char number[GIVING_MAX];
 	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
 		next = job->hh_token.next;
 		if (!job->freed_round || round < job->freed_round)
 			continue;
 		job->freed_round = 0;
 		/* For the one after us, if nobody else is there to hear it. */
-		journal_add_freed(&daemon->journal, job->id, suspects_number(daemon->instance.id));
+		suspects_number_giving(job->freed_number, number);
+		journal_add_freed(
+			&daemon->journal, job->id, suspects_giving(daemon->instance.id, number));
 		if (suspects_tell_free(job) < 0)
 			job_free(job);
 	}

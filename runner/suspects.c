@@ -20,6 +20,7 @@
 #include "common/log.h"
 #include "runner/daemon_private.h"
 #include "wire/control.h"
+#include "wire/fingerprint.h"
 
 #define QUESTION_MAX 48
 
@@ -48,10 +49,13 @@ static int send_control(struct daemon *daemon, const struct control *control, co
 static int tell(struct job *job, enum control_op op, enum purpose purpose)
 {
 	struct daemon *daemon = job->daemon;
+	char number[GIVING_MAX];
+	suspects_number_giving(job->freed_number, number);
 	const struct control word = {
 		.op = op,
 		.id = job->id,
 		.instance = daemon->instance.id,
+		.question = op == CONTROL_FREE ? number : NULL,
 	};
 	return send_control(
 		daemon, &word, daemon->config->control.name, "", job_token(job, purpose));
@@ -105,9 +109,17 @@ static void ask(struct job *job)
 		log_error("control.no-memory", LOG_S("task", job->id));
 }
 
-uint64_t suspects_number(const char *instance)
+void suspects_number_giving(uint64_t number, char ret[GIVING_MAX])
 {
-	return strtoull(instance, NULL, 16);
+	snprintf(ret, GIVING_MAX, "%llu", (unsigned long long)number);
+}
+
+/* An instance may give the same request back several times; what is said of one of them is not true
+ * of another. */
+uint64_t suspects_giving(const char *instance, const char *number)
+{
+	const struct slice parts[] = { slice_of(instance), slice_of(number) };
+	return fingerprint(parts, sizeof(parts) / sizeof(*parts));
 }
 
 /* Nobody has it, and we have all that there is of it. */
@@ -121,18 +133,18 @@ static void start_freed(struct job *job)
 	intake_start(job);
 }
 
-void suspects_begin(struct job *job, uint64_t given_by)
+void suspects_begin(struct job *job, uint64_t giving)
 {
 	struct daemon *daemon = job->daemon;
 	job->phase = JOB_SUSPECT;
-	job->given_by = given_by;
+	job->giving = giving;
 	job->asked_us = 0;
 	DL_APPEND2(daemon->suspects, job, prev_waiting, next_waiting);
-	if (given_by && memory_has_print(&daemon->freed, job->id, given_by)) {
+	if (giving && memory_has_print(&daemon->freed, job->id, giving)) {
 		start_freed(job);
 		return;
 	}
-	if (given_by)
+	if (giving)
 		log_debug("request.given-back-here", LOG_S("task", job->id),
 			LOG_S("proceeding", "who gave it back is to say that it is free"));
 	else
@@ -174,7 +186,7 @@ void suspects_end(struct job *job)
 
 void suspects_wait_anew(struct job *job)
 {
-	job->given_by = 0;
+	job->giving = 0;
 	if (job->daemon->config->control.name[0])
 		ask(job);
 }
@@ -377,12 +389,13 @@ void suspects_on_back(struct daemon *daemon, const struct control *word)
 
 void suspects_on_free(struct daemon *daemon, const struct control *word)
 {
-	uint64_t instance = suspects_number(word->instance);
 	struct job *job = job_find(daemon, word->id);
-	if (!instance)
+	/* Older runners do not say which. */
+	uint64_t giving = word->question ? suspects_giving(word->instance, word->question) : 0;
+	if (!giving)
 		return;
-	if (job && job->phase == JOB_SUSPECT && job->given_by == instance)
+	if (job && job->phase == JOB_SUSPECT && job->giving == giving)
 		start_freed(job);
-	else if (memory_add_print(&daemon->freed, word->id, instance) < 0)
+	else if (memory_add_print(&daemon->freed, word->id, giving) < 0)
 		log_error("control.no-memory", LOG_S("task", word->id));
 }

@@ -64,7 +64,8 @@ struct control {
 		      */
 	char *print; /* who-has: tells the request from another of this id; else NULL */
 	char *question; /* who-has: of the asker's choice; holder: the same, so that no late answer
-			   is taken for one to another question */
+			   is taken for one to another question; free: the number of the copy that
+			   was given back */
 };
 
 /* 0, -EINVAL with a sentence in @err, or -ENOMEM; @ret (zeroed) is valid for control_deinit. */

@@ -94,7 +94,9 @@ int cause_parse(struct slice name, enum cause *ret);
 #define HEADER_LEASE   "x-tr-lease"   /* int: which copy of that runner, from 1 */
 #define HEADER_PRINT   "x-tr-print"   /* int: of the original, see print_of in runner/intake.c */
 #define HEADER_HOLD    "x-tr-hold"    /* int: 1 held, 0 played */
-#define HEADER_CLEAN   "x-tr-clean"   /* int: 1 where it is known that nobody runs it */
+#define HEADER_CLEAN                                                                   \
+	"x-tr-clean" /* int: 0, or where it was given back and that runner has nothing \
+			else of it: a number that its word "free" has, too */
 
 /* The longest id, in bytes. */
 #define ID_MAX 128

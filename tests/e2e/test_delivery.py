@@ -6,6 +6,7 @@ import os
 import signal
 import uuid
 
+import pika
 import pytest
 
 from support import processes
@@ -286,9 +287,10 @@ def test_forged_answers_send_requests_nowhere(fleet, names, gate):
 
 # What comes once more
 
-def copy_of(client, id, body, instance="00ff"):
+def copy_of(client, id, body, instance="00ff", **more):
     """A copy of a request, as another runner made it that died."""
-    headers = {"x-tr-task": id, "x-tr-holder": instance, "x-tr-lease": 1, "x-tr-attempt": 1}
+    headers = {"x-tr-task": id, "x-tr-holder": instance, "x-tr-lease": 1, "x-tr-attempt": 1,
+               **{"x-tr-" + name: value for name, value in more.items()}}
     client.send(body, id=id, content_type="application/json", properties={"headers": headers})
 
 
@@ -460,3 +462,101 @@ def test_stopped_runner_is_killed(fleet, gate):
     assert r.wait_end() == -signal.SIGKILL
     wait_until(lambda: not any(processes.is_alive(p) for p in pids), "its tasks are killed")
     client.channel.queue_purge(client.names.queue)
+
+
+# The same id more than once
+
+@pytest.fixture
+def other_runner(names):
+    """other_runner(client): plays a runner that is asked who has a request, and says "leased" as
+    long as .has is true; .asked counts."""
+    class Other:
+        def __init__(self, client):
+            self.has, self.asked = True, 0
+            queue = client.private_queue()
+            client.channel.queue_bind(queue, names.control)
+            client.channel.basic_consume(queue, self.on_word, auto_ack=True)
+
+        def on_word(self, channel, method, properties, body):
+            said = properties.headers or {}
+            if said.get("x-tr-op") != "who-has":
+                return
+            self.asked += 1
+            answer = {"op": "holder", "id": said["x-tr-id"], "instance": "00ff",
+                      "state": "leased", "question": said["x-tr-question"]}
+            if self.has:
+                channel.basic_publish("", properties.reply_to, json.dumps(answer).encode(),
+                                      pika.BasicProperties(content_type="application/json"))
+    return Other
+
+
+def test_copy_that_was_dropped_is_not_taken_for_a_later_one(fleet, broker, names, other_runner):
+    """The runner learns that another has the request while its own copy is under way: that one is
+    dropped when it comes. Later the same request is here alone, and its copy comes home."""
+    client, r = fleet(1, delivery={"park_after": "60s", "lease": "60s"})
+    other = other_runner(client)
+    id = str(uuid.uuid4())
+    body = request_body(client, id, ["output", "x"])
+    times = 0
+    while "somebody else has it" not in r.log:
+        assert times < 20
+        times += 1
+        copy_of(client, id, body)
+        client.wait(lambda: r.log.count("request.found task=%s" % id) == times, "it is dropped")
+        settled(client, broker)
+        client.wait(lambda: set(hold_queues(broker).values()) <= {0}, "no copy is under way")
+    other.has = False
+    parked = r.log.count("request.parked task=%s" % id)
+    copy_of(client, id, body)
+    client.wait(lambda: r.log.count("request.parked task=%s" % id) > parked, "it is parked")
+    client.ask("drain", all=True)
+    client.wait(lambda: client.count(names.queue) == 1, "it is given back")
+    client.ask("undrain", all=True)
+    assert only_final(client, id).output == b"x"
+
+
+def test_free_is_said_of_one_giving_back(fleet):
+    """A runner may give the same request back twice, and say only once that it is free: of the
+    other copy that says nothing."""
+    # A heartbeat so long that a test which had to wait for two would fail.
+    client, r = fleet(1, heartbeat="60s", log={"level": "debug"})
+    id = str(uuid.uuid4())
+    body = request_body(client, id, ["output", "x"])
+    free = {"op": "free", "id": id, "instance": "00ff"}
+    for word in ({**free, "question": "7"}, free):  # one that nobody took here, and an old one
+        client.control(word)
+    client.heard()
+    copy_of(client, id, body, clean=8)
+    r.wait_log("request.given-back-here", id)
+    client.control(free)
+    client.control({**free, "question": "7"})
+    client.heard()
+    assert started([r], id) == 0
+    client.control({**free, "question": "8"})
+    assert only_final(client, id).output == b"x"
+    client.by_id.pop(id)
+    # And where the word comes first.
+    client.control({**free, "question": "9"})
+    client.heard()
+    copy_of(client, id, request_body(client, id, ["output", "y"]), clean=9)
+    assert only_final(client, id).output == b"y"
+
+
+def test_fenced_by_what_it_owes_goes_back(fleet, own_broker, names, gate):
+    """The word that the task is here cannot be said, on a connection that lives: the run is killed,
+    and its request must not hang with this runner."""
+    client, r = fleet(1, on=own_broker, delivery={"ack": "hold"})
+    id = submit_gated(client, gate)
+    may_not = "^(?!%s$).*" % names.control
+    own_broker.ctl("set_permissions", "-p", "/", "e2e", ".*", may_not, ".*")
+    try:
+        own_broker.ctl("close_all_connections", "for the test")
+        r.wait_log("task.fenced", id)
+        # It comes once more, and is asked about when that can be.
+        r.wait_log("request.suspect", id)
+    finally:
+        own_broker.ctl("set_permissions", "-p", "/", "e2e", ".*", ".*", ".*")
+    gate.touch()
+    client.reconnect()
+    final = client.final(id)
+    assert (final.output, final.headers["x-tr-attempt"]) == (b"x", 2)

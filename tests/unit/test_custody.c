@@ -14,7 +14,10 @@
 
 #define S 1000000ULL
 
+static uint64_t copies;
+
 static const struct custody_rules rules = {
+	.copies = &copies,
 	.leases = true,
 	.park_us = 60 * S,
 	.renew_us = 100 * S,
@@ -37,6 +40,7 @@ static void assert_holding(struct holding a, struct holding b)
 
 static void begin(struct custody *c)
 {
+	copies = 0;
 	custody_begin(c, &rules, at(1, 1), true, 1000 * S, 1000 * S);
 }
 
@@ -44,7 +48,7 @@ static void begin(struct custody *c)
 static struct holding renew(struct custody *c, uint64_t connection, uint64_t tag, uint64_t now)
 {
 	struct holding older;
-	unsigned number = custody_sent(c, now);
+	uint64_t number = custody_sent(c, &rules, now);
 	custody_again(c, &rules, at(connection, tag), true, number, now, now, &older);
 	assert_int_equal(older.connection, 0);
 	custody_confirmed(c, number);
@@ -102,7 +106,7 @@ static void a_copy_needs_confirm_and_delivery(void **state)
 	struct holding older;
 	(void)state;
 	begin(&c);
-	unsigned number = custody_sent(&c, 1060 * S);
+	uint64_t number = custody_sent(&c, &rules, 1060 * S);
 	assert_int_equal(number, 1);
 	assert_false(custody_is_due(&c, &rules, 1070 * S));
 	custody_confirmed(&c, number);
@@ -121,7 +125,7 @@ static void the_delivery_may_come_before_the_confirm(void **state)
 	struct holding older;
 	(void)state;
 	begin(&c);
-	unsigned number = custody_sent(&c, 1060 * S);
+	uint64_t number = custody_sent(&c, &rules, 1060 * S);
 	custody_again(&c, &rules, at(1, 2), true, number, 0, 1061 * S, &older);
 	assert_false(custody_turn(&c, &rules, &older));
 	custody_confirmed(&c, number);
@@ -147,7 +151,7 @@ static void what_cannot_be_sent_is_tried_again(void **state)
 	struct custody c;
 	(void)state;
 	begin(&c);
-	custody_sent(&c, 1060 * S);
+	custody_sent(&c, &rules, 1060 * S);
 	custody_not_sent(&c, 1065 * S);
 	assert_false(custody_is_due(&c, &rules, 1064 * S));
 	assert_true(custody_is_due(&c, &rules, 1065 * S));
@@ -158,10 +162,10 @@ static void a_copy_that_never_comes_is_made_anew(void **state)
 	struct custody c;
 	(void)state;
 	begin(&c);
-	custody_confirmed(&c, custody_sent(&c, 1060 * S));
+	custody_confirmed(&c, custody_sent(&c, &rules, 1060 * S));
 	assert_false(custody_is_due(&c, &rules, 1360 * S));
 	assert_true(custody_is_due(&c, &rules, 1361 * S));
-	assert_int_equal(custody_sent(&c, 1361 * S), 2);
+	assert_int_equal(custody_sent(&c, &rules, 1361 * S), 2);
 }
 
 /* ---- the deadline ---- */
@@ -275,7 +279,7 @@ static void an_older_copy_that_was_not_acknowledged_may_come_late(void **state)
 	struct holding older;
 	(void)state;
 	park_for_sure(&c);
-	unsigned number = custody_sent(&c, 1160 * S);
+	uint64_t number = custody_sent(&c, &rules, 1160 * S);
 	custody_confirmed(&c, number);
 	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 3), true, number, 0, 1161 * S, &older);
@@ -299,7 +303,7 @@ static void an_older_copy_that_never_comes_is_somewhere(void **state)
 	struct holding older;
 	(void)state;
 	park_for_sure(&c);
-	unsigned number = custody_sent(&c, 1160 * S);
+	uint64_t number = custody_sent(&c, &rules, 1160 * S);
 	custody_confirmed(&c, number);
 	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 3), true, number, 0, 1161 * S, &older);
@@ -418,7 +422,7 @@ static void a_renewal_goes_on_over_a_lost_connection(void **state)
 	struct holding older;
 	(void)state;
 	park_for_sure(&c);
-	unsigned number = custody_sent(&c, 1160 * S);
+	uint64_t number = custody_sent(&c, &rules, 1160 * S);
 	custody_confirmed(&c, number);
 	custody_lost(&c);
 	custody_again(&c, &rules, at(2, 2), true, number, 0, 1165 * S, &older);
@@ -460,7 +464,7 @@ static void a_copy_is_better_than_an_original(void **state)
 	assert_holding(older, at(2, 1));
 	assert_true(custody_is_parked(&c));
 	/* New copies have new numbers. */
-	assert_int_equal(custody_sent(&c, 1066 * S), 2);
+	assert_int_equal(custody_sent(&c, &rules, 1066 * S), 2);
 }
 
 static void what_was_spread_is_not_alone(void **state)
@@ -491,6 +495,22 @@ static void one_delivery_takes_the_place_of_another(void **state)
 	custody_proved(&c, 7, 1010 * S, true);
 	assert_false(custody_is_alone(&c));
 	assert_int_equal(custody_deadline(&c, &rules), 1040 * S);
+}
+
+/* What is said of a copy must not be true of another: of a task that had the same id. */
+static void a_number_is_used_once(void **state)
+{
+	struct custody c, later;
+	struct holding older;
+	(void)state;
+	park_for_sure(&c);
+	custody_begin(&later, &rules, at(1, 5), false, 1100 * S, 1100 * S);
+	assert_int_equal(custody_sent(&later, &rules, 1100 * S), 2);
+	/* One that another gave us gets a number as well. */
+	custody_not_sent(&later, 1200 * S);
+	custody_again(&later, &rules, at(1, 6), true, 0, 1101 * S, 1101 * S, &older);
+	assert_int_equal(later.number, 3);
+	assert_int_equal(custody_sent(&c, &rules, 1160 * S), 4);
 }
 
 int main(void)
@@ -525,6 +545,7 @@ int main(void)
 		cmocka_unit_test(a_copy_is_better_than_an_original),
 		cmocka_unit_test(what_was_spread_is_not_alone),
 		cmocka_unit_test(one_delivery_takes_the_place_of_another),
+		cmocka_unit_test(a_number_is_used_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
