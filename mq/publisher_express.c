@@ -24,25 +24,30 @@ void express_take_back(struct worker *w)
 	publisher_list_prepend(&w->urgent, &urgent);
 }
 
-/* 1: confirmed; 0: not yet; negative: it will not be. */
-static int look(struct mq_connection *c, struct error *err)
+/* 1: confirmed; 0: not yet; negative: it will not be. @code: what the server closed the channel
+ * with, for the reason in @err. */
+static int look(struct mq_connection *c, uint16_t *code, struct error *err)
 {
 	struct mq_event event = { 0 };
 	int r = mq_next(c, &event, err);
 	bool confirmed = r > 0 && event.kind == MQ_ACK;
 	bool refused = r > 0 && (event.kind == MQ_NACK || event.kind == MQ_CHANNEL_CLOSED);
 
+	if (refused) {
+		*code = event.code;
+		error_set(err, -EACCES, "%s", event.text);
+	}
 	if (r > 0)
 		mq_event_deinit(&event);
 	return refused ? -EACCES : confirmed ? 1 : r < 0 ? r : 0;
 }
 
-static int await_confirm(struct mq_connection *c, struct error *err)
+static int await_confirm(struct mq_connection *c, uint16_t *code, struct error *err)
 {
 	uint64_t end = clock_now_us() + PATIENCE_US, now;
 	int r;
 
-	while ((r = look(c, err)) == 0 && (now = clock_now_us()) < end) {
+	while ((r = look(c, code, err)) == 0 && (now = clock_now_us()) < end) {
 		struct pollfd fd = { .fd = mq_fd(c), .events = POLLIN };
 
 		(void)poll(&fd, 1, (int)((end - now) / 1000) + 1);
@@ -50,21 +55,21 @@ static int await_confirm(struct mq_connection *c, struct error *err)
 	return r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
 }
 
-static int send_alone(struct worker *w, const struct mq_message *message)
+static int send_alone(
+	struct worker *w, const struct mq_message *message, uint16_t *code, struct error *err)
 {
 	struct mq_connection *c = NULL;
-	struct error err = { 0 };
 	unsigned address = w->address;
-	int r = mq_connect_from(w->p->options.connection, &address, &w->p->interrupt, &c, &err);
+	int r = mq_connect_from(w->p->options.connection, &address, &w->p->interrupt, &c, err);
 
 	if (r == 0)
-		r = mq_channel_open(c, PUBLISHER_CHANNEL, &err);
+		r = mq_channel_open(c, PUBLISHER_CHANNEL, err);
 	if (r == 0)
-		r = mq_confirm(c, PUBLISHER_CHANNEL, &err);
+		r = mq_confirm(c, PUBLISHER_CHANNEL, err);
 	if (r == 0)
 		r = mq_publish(c, PUBLISHER_CHANNEL, message);
 	if (r == 0)
-		r = await_confirm(c, &err);
+		r = await_confirm(c, code, err);
 	if (c)
 		c->dead = true; /* the server does not read our goodbye */
 	mq_close(c);
@@ -75,15 +80,28 @@ static int send_alone(struct worker *w, const struct mq_message *message)
 void express_send_one(struct worker *w)
 {
 	struct publisher_item *item = publisher_list_take(&w->urgent);
+	const struct mq_message *m = &item->event.message;
 	struct publisher_list again = { 0 };
+	struct hold *h = hold_find(w, m);
+	struct error err = { 0 };
+	uint16_t code = 0;
 
-	if (send_alone(w, &item->event.message) == 0) {
+	if (h && !h->trial) {
+		publisher_list_append(&h->items, item);
+		return;
+	}
+	if (send_alone(w, m, &code, &err) == 0) {
 		w->express = (struct backoff){ 0 };
+		hold_confirmed(w, m);
 		publisher_complete(w->p, item, MQ_CONFIRMED, NULL);
 		return;
 	}
-	/* It may be another kind of alarm, or server: the alarm will end. */
 	publisher_list_append(&again, item);
 	publisher_list_prepend(&w->urgent, &again);
+	/* Those for another exchange need not wait for it. */
+	if ((code == AMQP_NOT_FOUND || code == AMQP_ACCESS_REFUSED) &&
+		hold_begin(w, m, code, err.text))
+		return;
+	/* It may be another kind of alarm, or server: the alarm will end. */
 	backoff_next(&w->express, false);
 }

@@ -82,7 +82,7 @@ void hold_confirmed(struct worker *w, const struct mq_message *m)
 	}
 	w->n_holds--;
 	error_set(&err, 0, "%s", h->exchange);
-	publisher_list_prepend(&w->unsent, &h->items);
+	worker_put_back(w, &h->items);
 	hold_free(h);
 	worker_post(w, MQ_PUBLISHER_RELEASED, &err);
 }
@@ -132,7 +132,7 @@ void hold_release_due(struct worker *w)
 				worker_lost(w, &err);
 		} else {
 			h->trial = true;
-			publisher_list_prepend(&w->unsent, &h->items);
+			worker_put_back(w, &h->items);
 		}
 	}
 }

@@ -109,12 +109,14 @@ void *publisher_thread(void *userdata);
 /* publisher_thread.c: the next wait. @refused: it is of no use to be back soon. */
 void backoff_next(struct backoff *b, bool refused);
 void worker_post(struct worker *w, enum mq_publisher_event_kind kind, const struct error *err);
-/* The connection is of no further use: what is in doubt goes back to `unsent`. */
+/* The connection is of no further use: what is in doubt goes back to `unsent` and `urgent`. */
 void worker_lost(struct worker *w, const struct error *err);
 void worker_requeue_inflight(struct worker *w);
 /* Takes all of @items, in their order. */
 void worker_split_urgent(
 	struct publisher_list *items, struct publisher_list *urgent, struct publisher_list *others);
+/* All of @items are to be sent (again), before what waits. */
+void worker_put_back(struct worker *w, struct publisher_list *items);
 
 /* publisher_holds.c */
 struct hold *hold_find(struct worker *w, const struct mq_message *m); /* NULL: it may leave */

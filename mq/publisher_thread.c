@@ -69,9 +69,18 @@ void worker_split_urgent(
 		publisher_list_append(item->event.message.urgent ? urgent : others, item);
 }
 
+void worker_put_back(struct worker *w, struct publisher_list *items)
+{
+	struct publisher_list urgent = { 0 }, others = { 0 };
+
+	worker_split_urgent(items, &urgent, &others);
+	publisher_list_prepend(&w->urgent, &urgent);
+	publisher_list_prepend(&w->unsent, &others);
+}
+
 void worker_requeue_inflight(struct worker *w)
 {
-	struct publisher_list again = { 0 }, urgent = { 0 }, others = { 0 };
+	struct publisher_list again = { 0 };
 	struct publisher_item *item;
 
 	while ((item = publisher_list_take(&w->inflight))) {
@@ -81,9 +90,7 @@ void worker_requeue_inflight(struct worker *w)
 		else
 			publisher_list_append(&again, item);
 	}
-	worker_split_urgent(&again, &urgent, &others);
-	publisher_list_prepend(&w->urgent, &urgent);
-	publisher_list_prepend(&w->unsent, &others);
+	worker_put_back(w, &again);
 	w->n_inflight = 0;
 	w->next_number = 1;
 }

@@ -150,12 +150,12 @@ static void on_nacked(struct worker *w, const struct mq_event *event)
 			m->exchange ? m->exchange : "", m->routing_key ? m->routing_key : "");
 		item->returned = false;
 		if (!hold_begin(w, m, 0, err.text)) {
-			publisher_list_prepend(&w->unsent, &again);
+			worker_put_back(w, &again);
 			worker_lost(w, &err);
 			return;
 		}
 	}
-	publisher_list_prepend(&w->unsent, &again);
+	worker_put_back(w, &again);
 }
 
 static void on_returned(struct worker *w, const struct mq_event *event)
@@ -205,10 +205,10 @@ static bool drop_too_large(struct worker *w, const char *text)
 	return found;
 }
 
-/* Holds the messages for the exchange that @text names. */
-static bool hold_named_exchange(struct worker *w, uint16_t code, const char *text)
+/* The first one for the exchange that @text names, or NULL. */
+static const struct mq_message *find_named(const struct publisher_list *items, const char *text)
 {
-	for (struct publisher_item *item = w->unsent.first; item; item = item->next) {
+	for (const struct publisher_item *item = items->first; item; item = item->next) {
 		const struct mq_message *m = &item->event.message;
 		char quoted[MQ_SHORT_MAX + 3];
 
@@ -216,9 +216,19 @@ static bool hold_named_exchange(struct worker *w, uint16_t code, const char *tex
 		snprintf(quoted, sizeof(quoted), "'%s'",
 			m->exchange && *m->exchange ? m->exchange : "amq.default");
 		if (strstr(text, quoted))
-			return hold_begin(w, m, code, text);
+			return m;
 	}
-	return false;
+	return NULL;
+}
+
+/* Holds the messages for the exchange that @text names. */
+static bool hold_named_exchange(struct worker *w, uint16_t code, const char *text)
+{
+	const struct mq_message *m = find_named(&w->urgent, text);
+
+	if (!m)
+		m = find_named(&w->unsent, text);
+	return m && hold_begin(w, m, code, text);
 }
 
 /* Before the server has said so much has been sent to it in vain: nobody can tell how much. */

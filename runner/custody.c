@@ -143,8 +143,8 @@ static void take(struct custody *c, struct holding delivery, uint64_t number, ui
 static struct holding original_again(struct custody *c, struct holding delivery, uint64_t now)
 {
 	bool was_live = c->is_live;
-	/* Also one of which we never made a copy: somebody may have had it meanwhile, and have parked
-	 * it before it was asked about. */
+	/* Also one of which we never made a copy: somebody may have had it meanwhile, and have
+	 * parked it before it was asked about. */
 	know_less(c);
 	if (was_live) {
 		note_old(c, 0);

@@ -53,20 +53,30 @@ static void tell_guardian(struct daemon *daemon)
 
 /* ---- readiness ---- */
 
-static void tell_state(struct daemon *daemon)
+static const char *status_text(const struct daemon *daemon)
+{
+	static const char *const texts[2][2] = {
+		{ "STATUS=Taking requests",
+			"STATUS=Taking requests; control messages cannot reach it" },
+		{ "STATUS=Draining", "STATUS=Draining; control messages cannot reach it" },
+	};
+	if (!daemon->consumer || !daemon->publisher_up)
+		return "STATUS=Not connected to the broker";
+	return texts[daemon->draining][daemon->binding.is_away];
+}
+
+void daemon_tell_state(struct daemon *daemon)
 {
 	bool ready = daemon->consumer && daemon->publisher_up && !daemon->stopping;
 	if (ready && !daemon->was_ready) {
 		daemon->was_ready = true;
-		notify("READY=1\nSTATUS=Taking requests");
+		notify("READY=1");
 		log_notice("runner.ready", LOG_S("name", daemon->config->name),
 			LOG_S("instance", daemon->instance.id));
 		task_events_of_runner(daemon, EVENT_READY);
-	} else if (daemon->was_ready && !daemon->stopping) {
-		notify(!ready              ? "STATUS=Not connected to the broker"
-			: daemon->draining ? "STATUS=Draining"
-					   : "STATUS=Taking requests");
 	}
+	if (daemon->was_ready && !daemon->stopping)
+		notify(status_text(daemon));
 }
 
 /* ---- the consuming connection ---- */
@@ -121,7 +131,7 @@ void daemon_consumer_lost(struct daemon *daemon, const char *why)
 	intake_forget(daemon);
 	if (daemon->give_back_round)
 		give_back(daemon);
-	tell_state(daemon);
+	daemon_tell_state(daemon);
 	if (clock_now_us() - daemon->consumer_since_us > HEALTHY_US)
 		mq_publisher_reconnect_consumer(daemon->publisher);
 	else
@@ -150,6 +160,8 @@ static void handle_channel_closed(struct daemon *daemon, const struct mq_event *
 		control_on_closed(daemon, event->text);
 	else if (event->channel == topology_cancels_channel(daemon->config))
 		cancels_on_closed(daemon, event->code, event->text);
+	else if (event->channel == topology_binding_channel(daemon->config))
+		binding_on_closed(daemon, event->code, event->text);
 	else
 		daemon_consumer_lost(daemon, event->text);
 }
@@ -175,6 +187,8 @@ static void handle_consumer_event(struct daemon *daemon, struct mq_event *event)
 			cancels_on_declared(daemon);
 		else if (event->channel == topology_cancellation_channel(daemon->config))
 			leftovers_on_answer(daemon);
+		else if (event->channel == topology_binding_channel(daemon->config))
+			binding_on_answer(daemon);
 		else
 			pings_on_answer(daemon, event->channel);
 		break;
@@ -262,6 +276,7 @@ static int on_tick(sd_event_source *source, uint64_t now, void *userdata)
 	lease_tick(daemon);
 	suspects_tick(daemon);
 	cancels_tick(daemon);
+	binding_tick(daemon);
 	if (daemon->consumer && daemon->listen_again)
 		control_listen_again(daemon);
 	pump(daemon);
@@ -312,8 +327,9 @@ static void consumer_ready(struct daemon *daemon, struct mq_connection *connecti
 	if (!daemon->consumer)
 		return;
 	log_notice("broker.connected", LOG_S("for", "requests"));
+	binding_connected(daemon);
 	daemon_pump_soon(daemon);
-	tell_state(daemon);
+	daemon_tell_state(daemon);
 }
 
 /* ---- the publisher ---- */
@@ -337,12 +353,12 @@ static void handle_publisher_event(struct daemon *daemon, struct mq_publisher_ev
 	case MQ_PUBLISHER_UP:
 		daemon->publisher_up = true;
 		log_notice("broker.connected", LOG_S("for", "responses"));
-		tell_state(daemon);
+		daemon_tell_state(daemon);
 		break;
 	case MQ_PUBLISHER_DOWN:
 		daemon->publisher_up = false;
 		connect_failed(daemon, &event->error);
-		tell_state(daemon);
+		daemon_tell_state(daemon);
 		break;
 	case MQ_PUBLISHER_CONSUMER_DOWN:
 		connect_failed(daemon, &event->error);
@@ -487,7 +503,7 @@ void daemon_drain(struct daemon *daemon, bool drain)
 		take_no_more(daemon);
 		slots_park_running(daemon);
 	}
-	tell_state(daemon);
+	daemon_tell_state(daemon);
 	daemon_balance_soon(daemon);
 }
 

@@ -86,6 +86,16 @@ struct pings {
 	bool hold_heard; /* the hold queues have answered on this connection */
 };
 
+/* Of the control queue to its exchange. */
+struct binding {
+	uint64_t asked_us; /* when it was renewed last */
+	bool is_asked;     /* an answer to that is to come */
+	bool declares;     /* the exchange, too */
+	bool is_away;      /* control messages do not reach us */
+	bool is_missing;   /* as there is no such exchange */
+	char told[2][256]; /* why, as it was logged: of a binding, and of a declaration */
+};
+
 /* One accepted delivery, from its arrival until it is acknowledged or given back. */
 struct job {
 	struct daemon *daemon;
@@ -104,6 +114,7 @@ struct job {
 		answer; /* the final response, if it is worth being kept; else no exchange */
 	struct job *prev_waiting, *next_waiting; /* in suspects, or in the queue's ready list */
 	uint64_t asked_us;    /* suspect: since when the others have the question; 0: not yet */
+	uint64_t again_us;    /* and since when they have it once more */
 	unsigned asking;      /* questions that are not confirmed yet */
 	uint64_t question;    /* number of the last one */
 	uint64_t giving;      /* suspect: the giving back that brought it (suspects_giving), whose
@@ -168,6 +179,7 @@ struct daemon {
 	uint64_t consumer_since_us, told_guardian_us;
 	struct custody_rules rules;
 	struct pings pings;
+	struct binding binding;
 	struct queue *queues; /* config->n_queues */
 	struct job *suspects;
 	bool was_ready, publisher_up, stopping;
@@ -204,6 +216,8 @@ struct daemon {
 };
 
 /* daemon.c */
+/* Readiness, and what there is to say of it, to who has started us. */
+void daemon_tell_state(struct daemon *daemon);
 void daemon_consumer_lost(struct daemon *daemon, const char *why);
 /* Looks for what arrived while we were sending. */
 void daemon_pump_soon(struct daemon *daemon);
@@ -338,6 +352,12 @@ void pings_lost(struct daemon *daemon);
 bool pings_hold_is_well(const struct daemon *daemon);
 /* As soon as the round that is under way is over. */
 void pings_soon(struct daemon *daemon);
+
+/* binding.c */
+void binding_connected(struct daemon *daemon);
+void binding_tick(struct daemon *daemon);
+void binding_on_answer(struct daemon *daemon); /* on its channel */
+void binding_on_closed(struct daemon *daemon, uint16_t code, const char *text);
 
 /* suspects.c */
 /* @giving: of whom gave it back in good order, or 0. */

@@ -73,7 +73,7 @@ void suspects_tell_back(struct job *job)
 
 int suspects_tell_free(struct job *job)
 {
-	if (!job->daemon->config->control.name[0])
+	if (!job->daemon->config->control.name[0] || job->daemon->binding.is_away)
 		return -ENOTCONN;
 	return tell(job, CONTROL_FREE, FOR_FREEING);
 }
@@ -88,11 +88,10 @@ static void number_question(const struct job *job, char ret[QUESTION_MAX])
 		(unsigned long long)job->question);
 }
 
-static void ask(struct job *job)
+static void send_question(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
 	char number[QUESTION_MAX], print[QUESTION_MAX];
-	job->question++;
 	number_question(job, number);
 	snprintf(print, sizeof(print), "%016llx", (unsigned long long)job->print);
 	const struct control question = {
@@ -102,11 +101,27 @@ static void ask(struct job *job)
 		.print = print,
 		.question = number,
 	};
-	job->asked_us = 0;
 	job->asking++;
 	if (send_control(daemon, &question, daemon->config->control.name, "",
 		    job_token(job, FOR_QUESTION)) < 0)
 		log_error("control.no-memory", LOG_S("task", job->id));
+}
+
+static void ask(struct job *job)
+{
+	job->question++;
+	job->asked_us = job->again_us = 0;
+	send_question(job);
+}
+
+/* Where the exchange was made anew, those who have the task did not hear the first one: by now they
+ * have bound their queues to it again. */
+static void ask_again_if_due(struct job *job)
+{
+	const struct daemon *daemon = job->daemon;
+	if (job->asked_us && !job->again_us && !job->asking &&
+		clock_now_us() >= job->asked_us + daemon->rules.suspect_us / 2)
+		send_question(job);
 }
 
 void suspects_number_giving(uint64_t number, char ret[GIVING_MAX])
@@ -138,7 +153,7 @@ void suspects_begin(struct job *job, uint64_t giving)
 	struct daemon *daemon = job->daemon;
 	job->phase = JOB_SUSPECT;
 	job->giving = giving;
-	job->asked_us = 0;
+	job->asked_us = job->again_us = 0;
 	DL_APPEND2(daemon->suspects, job, prev_waiting, next_waiting);
 	if (giving && memory_has_print(&daemon->freed, job->id, giving)) {
 		start_freed(job);
@@ -159,7 +174,8 @@ void suspects_begin(struct job *job, uint64_t giving)
 	if (daemon->config->control.name[0])
 		ask(job);
 	else
-		job->asked_us = clock_now_us(); /* nobody can be: the time alone must do */
+		job->asked_us = job->again_us =
+			clock_now_us(); /* nobody can be: the time alone must do */
 	daemon_balance_soon(daemon);
 }
 
@@ -194,7 +210,11 @@ void suspects_wait_anew(struct job *job)
 void suspects_on_asked(struct job *job)
 {
 	/* Of several only the last one counts. */
-	if (--job->asking == 0 && job->phase == JOB_SUSPECT)
+	if (--job->asking > 0 || job->phase != JOB_SUSPECT)
+		return;
+	if (job->asked_us)
+		job->again_us = clock_now_us();
+	else
 		job->asked_us = clock_now_us();
 }
 
@@ -232,8 +252,9 @@ static bool is_counted(struct job *job)
 static bool has_waited(const struct job *job)
 {
 	const struct daemon *daemon = job->daemon;
-	return job->asked_us && custody_is_live(&job->custody) &&
-	       daemon->pings.proof_us >= job->asked_us + daemon->rules.suspect_us;
+	return job->asked_us && job->again_us && custody_is_live(&job->custody) &&
+	       daemon->pings.proof_us >= job->asked_us + daemon->rules.suspect_us &&
+	       daemon->pings.proof_us >= job->again_us + daemon->rules.suspect_us / 4;
 }
 
 static void start_if_due(struct job *job)
@@ -254,6 +275,7 @@ void suspects_tick(struct daemon *daemon)
 	uint64_t now = clock_now_us();
 	for (struct job *job = daemon->suspects, *next; job; job = next) {
 		next = job->next_waiting;
+		ask_again_if_due(job);
 		if (!has_waited(job) && job->asked_us &&
 			now >= job->asked_us + daemon->rules.suspect_us)
 			pings_soon(daemon);

@@ -60,6 +60,11 @@ uint16_t topology_cancels_channel(const struct config *config)
 	return (uint16_t)(config->n_queues + 4);
 }
 
+uint16_t topology_binding_channel(const struct config *config)
+{
+	return (uint16_t)(config->n_queues + 5);
+}
+
 void topology_hold_queue_of(const char *instance, size_t queue, char *ret, size_t size)
 {
 	snprintf(ret, size, HOLD_PREFIX "%s.%zu", instance, queue + 1);
@@ -107,12 +112,32 @@ static int declare_dead_letters(
 	return r;
 }
 
+/* What cannot be declared may be there all the same. */
+static bool is_refused(int r)
+{
+	return r == -EACCES || r == -EEXIST;
+}
+
+/* Who consumes from it declares it, too, and says what is wrong with it; responses do not need it.
+ */
+static int declare_control(struct mq_connection *c, const struct config *config, struct error *err)
+{
+	struct error why = { 0 };
+	int r = declare_exchange(c, DECLARE_CHANNEL, &config->control, "control", &why);
+	if (r == 0 || is_refused(r))
+		return 0;
+	*err = why;
+	return r;
+}
+
 int topology_prepare_publisher(struct mq_connection *c, void *userdata, struct error *err)
 {
 	const struct config *config = ((struct topology *)userdata)->config;
 	int r = mq_channel_open(c, DECLARE_CHANNEL, err);
 	if (r == 0)
 		r = declare_exchange(c, DECLARE_CHANNEL, &config->responses, "responses", err);
+	if (r == 0)
+		r = declare_control(c, config, err);
 	if (r == 0)
 		r = declare_dead_letters(c, config, err);
 	return r;
@@ -136,6 +161,20 @@ static int prepare_queue(struct mq_connection *c, uint16_t channel,
 	return mq_qos(c, channel, 1, err); /* slots.c */
 }
 
+/* Without it the runner works on, and tries again (binding.c). */
+static int bind_control(struct mq_connection *c, struct topology *topology, struct error *err)
+{
+	const struct config *config = topology->config;
+	uint16_t channel = topology_binding_channel(config);
+	*err = (struct error){ 0 };
+	int r = mq_channel_open(c, channel, err);
+	if (r == 0)
+		r = mq_bind(c, channel, topology->control_queue, config->control.name, "", err);
+	topology->control_was_bound = topology->control_was_bound || r == 0;
+	topology->control_error = *err;
+	return r == -ENOENT || r == -EACCES ? 0 : r;
+}
+
 static int prepare_control(struct mq_connection *c, struct topology *topology, struct error *err)
 {
 	const struct config *config = topology->config;
@@ -147,11 +186,12 @@ static int prepare_control(struct mq_connection *c, struct topology *topology, s
 	int r = mq_channel_open(c, channel, err);
 	if (r == 0)
 		r = declare_exchange(c, channel, &config->control, "control", err);
+	/* At the start it is a mistake that people should see; later it must not stop anything. */
+	if (r == -EACCES || (r == -EEXIST && topology->control_was_bound))
+		r = 0;
 	if (r == 0)
 		r = mq_declare_queue(c, channel, &queue, topology->control_queue, NULL, err);
-	if (r == 0)
-		r = mq_bind(c, channel, topology->control_queue, config->control.name, "", err);
-	return r;
+	return r < 0 ? r : bind_control(c, topology, err);
 }
 
 /* At-least-once dead-lettering of quorum queues came with 3.10. All that depends on the server's

@@ -45,15 +45,20 @@ struct topology {
 	/* Of this runner, exclusive, named by the server; "" without a control exchange. Written
 	 * before the connection is handed to the main thread, which alone reads it. */
 	char control_queue[TOPOLOGY_NAME_MAX];
+	/* The same goes for this: why the queue is not bound to the exchange; code 0: it is. */
+	struct error control_error;
+	bool control_was_bound; /* once; of the publisher's thread */
 };
 
 /* Channels of the consuming connection: one for each request queue, so that each has its own limit
- * of unacknowledged deliveries, then these two. */
+ * of unacknowledged deliveries, then these. */
 uint16_t topology_queue_channel(const struct config *config, size_t queue);
 uint16_t topology_control_channel(const struct config *config);
 uint16_t topology_cancellation_channel(const struct config *config);
 uint16_t topology_hold_channel(const struct config *config);
 uint16_t topology_cancels_channel(const struct config *config);
+/* What binds the control queue again and again: a server that refuses that closes the channel. */
+uint16_t topology_binding_channel(const struct config *config);
 
 /* Our hold queue for requests of the @queue-th queue. */
 void topology_hold_queue(const struct topology *topology, size_t queue, char *ret, size_t size);

@@ -393,6 +393,67 @@ static void test_missing_exchange(void **state)
 	stop(&f);
 }
 
+static void send_urgent(struct fixture *f, const char *exchange, const char *key, uint64_t token)
+{
+	struct mq_message m;
+
+	message_to(&m, exchange, key);
+	m.urgent = true;
+	assert_int_equal(mq_publisher_send(f->p, &m, token), 0);
+}
+
+/* Messages that leave first are held as others are: told once, and nobody else waits. */
+static void test_missing_exchange_of_urgent(void **state)
+{
+	struct fixture f = { 0 };
+	struct mq_publisher_event event;
+	struct mq_connection *c;
+	struct error err;
+	char exchange[64];
+	bool held = false, released = false;
+
+	(void)state;
+	fresh_name("later", exchange);
+	start(&f, must_getenv("AMQP_URL"));
+	await(&f, MQ_PUBLISHER_UP);
+	for (uint64_t t = 1; t < 20; t++)
+		if (t % 2)
+			send_to(&f, "", f.queue, t, 50);
+		else
+			send_urgent(&f, exchange, "key", t);
+	for (unsigned n = 0; n < 10 || !held;) {
+		next(&f, &event);
+		assert_true(event.kind != MQ_PUBLISHER_DOWN);
+		if (event.kind == MQ_PUBLISHER_HELD) {
+			assert_false(held);
+			assert_non_null(strstr(event.error.text, exchange));
+			held = true;
+		} else if (event.kind == MQ_PUBLISHER_DONE) {
+			assert_int_equal(event.token % 2, 1);
+			n++;
+		}
+		mq_publisher_event_deinit(&event);
+	}
+	assert_int_equal(mq_publisher_pending(f.p), 9);
+	c = live_connect();
+	must(mq_declare_exchange(c, 1,
+		     &(struct mq_exchange){
+			     .name = exchange, .type = "direct", .auto_delete = true },
+		     &err),
+		&err);
+	for (unsigned n = 0; n < 9 || !released;) {
+		next(&f, &event);
+		assert_true(event.kind != MQ_PUBLISHER_HELD && event.kind != MQ_PUBLISHER_DOWN);
+		n += event.kind == MQ_PUBLISHER_DONE;
+		released = released || event.kind == MQ_PUBLISHER_RELEASED;
+		mq_publisher_event_deinit(&event);
+	}
+	assert_int_equal(mq_publisher_pending(f.p), 0);
+	mq_close(c);
+	delete_queue(&f);
+	stop(&f);
+}
+
 static unsigned n_prepared;
 
 /* Well the first time, badly the second. */
@@ -728,6 +789,7 @@ int main(void)
 		cmocka_unit_test(test_loose_exchange_deleted),
 		cmocka_unit_test(test_unroutable_among_others),
 		cmocka_unit_test(test_missing_exchange),
+		cmocka_unit_test(test_missing_exchange_of_urgent),
 		cmocka_unit_test(test_prepare_fails_while_publishing),
 		cmocka_unit_test(test_too_large),
 		cmocka_unit_test(test_nack),
