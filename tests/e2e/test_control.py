@@ -299,7 +299,7 @@ def test_held_survives_its_runner(runner, client, how):
                 "both are held again")
     assert one(client, "play", id=played)["result"] == "accepted"
     assert client.final(played).status == "SUCCESS"
-    assert [a["id"] for a in client.ask("list")] == [id]
+    client.wait(lambda: [a["id"] for a in client.ask("list")] == [id], "the played one is over")
     assert second.log.count("task.started") == 1
     one(client, "cancel", id=id)
     assert client.final(id).status == "CANCELLED"
