@@ -560,3 +560,16 @@ def test_fenced_by_what_it_owes_goes_back(fleet, own_broker, names, gate):
     client.reconnect()
     final = client.final(id)
     assert (final.output, final.headers["x-tr-attempt"]) == (b"x", 2)
+
+
+def test_another_request_of_an_id_that_runs_elsewhere(fleet, gate):
+    """Who is asked about it has a task of that id, but not this request."""
+    client, *runners = fleet(2, queue={"slots": 1})
+    id = submit_gated(client, gate)
+    (other,) = [r for r in runners if r is not holder(runners, id)]
+    copy_of(client, id, request_body(client, id, ["output", "second"]))
+    other.wait_log("task.started", id)
+    gate.touch()
+    client.wait(lambda: sum(x.is_final for x in client.by_id[id]) == 2, "both are answered")
+    responses = client.by_id.pop(id)
+    assert {x.output for x in responses if x.is_final} == {b"x", b"second"}
