@@ -122,12 +122,13 @@ struct job {
 	bool is_begun;                  /* this run counts in copies that are made */
 	uint64_t begun_number;          /* the first of them that says so; 0: none yet */
 	bool kept_silent;               /* was asked while it held nothing, with ack: hold */
-	uint64_t freed_number; /* given back with nothing left elsewhere, by this copy … */
-	uint64_t freed_round;  /* … which is sure when these pings are answered; or 0 */
-	bool is_held;          /* it is not to be started yet */
-	bool has_place;        /* it counts in its queue's running */
-	bool is_fenced;        /* it may be another's by now: killed, and not answered */
-	bool is_left;          /* its cancellation queue is no concern any more */
+	uint64_t freed_number;  /* given back with nothing left elsewhere, by this copy … */
+	uint64_t freed_round;   /* … which is sure when these pings are answered; or 0 */
+	uint64_t give_again_us; /* it could not be given back: when that is tried again; or 0 */
+	bool is_held;           /* it is not to be started yet */
+	bool has_place;         /* it counts in its queue's running */
+	bool is_fenced;         /* it may be another's by now: killed, and not answered */
+	bool is_left;           /* its cancellation queue is no concern any more */
 	bool dead_lettered;
 	bool is_repeated; /* it was answered before, and the same is sent again */
 	unsigned shrunk;  /* how often its final response was made smaller */
@@ -240,6 +241,8 @@ void job_give_back(struct job *job);
 void job_give_back_again(struct job *job);
 /* the same as it is, without a copy; */
 void job_return(struct job *job);
+/* the same, where no copy can be made: also what is parked leaves us; */
+void job_return_as_it_is(struct job *job);
 /* it is fenced, and its process dead. The broker may hear us all the same: then what it delivered
  * goes back, or it would hang here; */
 void job_end_fenced(struct job *job);
@@ -309,6 +312,8 @@ void lease_ping_soon(struct daemon *daemon);
 int lease_hand_over(struct job *job, const char *queue, bool may_be_freed);
 /* It is safe there. */
 void lease_handed_over(struct job *job);
+/* It is nowhere. */
+void lease_hand_over_later(struct job *job);
 /* Acknowledgements up to this round of pings were taken. */
 void lease_tell_freed(struct daemon *daemon, uint64_t round);
 

@@ -573,3 +573,59 @@ def test_another_request_of_an_id_that_runs_elsewhere(fleet, gate):
     client.wait(lambda: sum(x.is_final for x in client.by_id[id]) == 2, "both are answered")
     responses = client.by_id.pop(id)
     assert {x.output for x in responses if x.is_final} == {b"x", b"second"}
+
+
+# What cannot be given back
+
+@pytest.mark.parametrize("parked", [False, True], ids=["unparked", "parked"])
+def test_too_large_to_be_given_back(fleet, own_broker, names, gate, parked):
+    """The broker takes less than when the request was sent: it goes back without a copy."""
+    client, r = fleet(1, on=own_broker, limits={"shutdown": "1s", "grace": "1s"},
+                      delivery={"park_after": "1s" if parked else "60s", "lease": "60s"})
+    id = str(uuid.uuid4())
+    body = request_body(client, id, ["progress", "up"], ["wait_for", str(gate)],
+                        ["output", "x" * 20000])
+    client.send(body, id=id, content_type="application/json")
+    client.wait_progress(id)
+    if parked:
+        r.wait_log("request.parked", id)
+    own_broker.ctl("eval", "application:set_env(rabbit, max_message_size, 10000).")
+    try:
+        own_broker.ctl("close_all_connections", "for the test")
+        client.reconnect()
+        r.wait_log("request.adopted", id)
+        r.signal(signal.SIGTERM)
+        r.wait_end()
+        client.wait(lambda: client.count(names.queue) == 1, "it is in its queue")
+    finally:
+        own_broker.ctl("eval", "application:set_env(rabbit, max_message_size, 134217728).")
+        client.channel.queue_purge(names.queue)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["dead-lettered", "nowhere"])
+def test_queue_is_gone_when_it_is_given_back(fleet, broker, names, kept):
+    """Kept for people, it was not answered: should it come again it is run. Else it stays here
+    until there is a queue."""
+    more = {} if kept else {"dead_letter_queue": ""}
+    client, r = fleet(1, **more)
+    id = str(uuid.uuid4())
+    body = client.encode({"id": id, "script": "act", "input": steps(["output", "x"]), "hold": True,
+                          "routingKey": names.key}, "json")
+    client.send(body, id=id, content_type="application/json")
+    r.wait_log("request.parked", id)
+    client.ask("set-slots", all=True, slots=0)
+    client.heard()
+    client.channel.queue_delete(names.queue)
+    client.ask("drain", all=True)
+    r.wait_log("request.not-given-back", id)
+    client.declare()
+    if kept:
+        assert client.dead_letter()[2] == body
+        settled(client, broker)
+        copy_of(client, id, body, instance=r.instance, hold=1)
+    client.wait(lambda: client.count(names.queue) == 1, "it is in its queue")
+    client.ask("set-slots", all=True, slots=4)
+    client.ask("undrain", all=True)
+    r.wait_log("task.held", id, count=2)
+    client.ask("play", id=id)
+    assert only_final(client, id).output == b"x"
