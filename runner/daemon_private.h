@@ -137,6 +137,7 @@ struct job {
 	bool kept_silent;               /* was asked while it held nothing, with ack: hold */
 	uint64_t freed_number;      /* given back with nothing left elsewhere, by this copy … */
 	uint64_t freed_round;       /* … which is sure when these pings are answered; or 0 */
+	uint64_t give_again_us;     /* it could not be given back: when that is tried again; or 0 */
 	bool is_held;               /* it is not to be started yet */
 	bool was_held;              /* once, so copies must say whether it is still */
 	bool is_kept;               /* held, and counted in daemon.held */
@@ -262,6 +263,8 @@ void job_give_back(struct job *job);
 void job_give_back_again(struct job *job);
 /* the same as it is, without a copy; */
 void job_return(struct job *job);
+/* the same, where no copy can be made: also what is parked leaves us; */
+void job_return_as_it_is(struct job *job);
 /* it is fenced, and its process dead. The broker may hear us all the same: then what it delivered
  * goes back, or it would hang here; */
 void job_end_fenced(struct job *job);
@@ -340,6 +343,8 @@ void lease_ping_soon(struct daemon *daemon);
 int lease_hand_over(struct job *job, const char *queue, bool may_be_freed);
 /* It is safe there. */
 void lease_handed_over(struct job *job);
+/* It is nowhere. */
+void lease_hand_over_later(struct job *job);
 /* Acknowledgements up to this round of pings were taken. */
 void lease_tell_freed(struct daemon *daemon, uint64_t round);
 

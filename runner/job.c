@@ -127,17 +127,24 @@ void job_free(struct job *job)
 	daemon_end_if_done(daemon);
 }
 
+enum settling {
+	ACKNOWLEDGE,
+	REQUEUE,
+	DISCARD, /* a copy in a hold queue: to the request queue, as when its lease ends */
+};
+
 /* True if the broker was told. What a connection brought that is gone has been given back by its
  * end. */
-static bool settle(struct job *job, bool give_back)
+static bool settle(struct job *job, enum settling how)
 {
 	struct daemon *daemon = job->daemon;
 	const struct holding *held = &job->custody.held;
 	if (!daemon->consumer || !custody_is_live(&job->custody) ||
 		held->connection != daemon->connection)
 		return false;
-	int r = give_back ? mq_nack(daemon->consumer, held->channel, held->tag, true)
-			  : mq_ack(daemon->consumer, held->channel, held->tag, false);
+	int r = how == ACKNOWLEDGE
+			? mq_ack(daemon->consumer, held->channel, held->tag, false)
+			: mq_nack(daemon->consumer, held->channel, held->tag, how == REQUEUE);
 	if (r < 0) {
 		daemon_consumer_lost(daemon, "a delivery could not be settled");
 		return false;
@@ -159,12 +166,14 @@ static void remember(struct job *job)
 
 void job_acknowledge(struct job *job)
 {
-	if (job->id)
+	/* One that could not be given back was not answered: it is kept for people. */
+	bool was_answered = job->id && job->phase != JOB_LEAVING;
+	if (was_answered)
 		remember(job);
 	crash_point("S8b");
-	if (settle(job, false) && job->id)
+	if (settle(job, ACKNOWLEDGE) && was_answered)
 		memory_add(&job->daemon->acknowledged, job->id);
-	if (job->id)
+	if (was_answered)
 		cancels_over(job->daemon, job->id);
 	task_events_final(job);
 	crash_point("S9");
@@ -178,7 +187,7 @@ bool job_settle(struct job *job)
 	/* The copy that is under way is as little needed as what is held. */
 	if (c->sent_number && job->id)
 		memory_add_print(&job->daemon->surplus, job->id, c->sent_number);
-	return settle(job, false);
+	return settle(job, ACKNOWLEDGE);
 }
 
 void job_leave(struct job *job)
@@ -190,7 +199,15 @@ void job_leave(struct job *job)
 void job_return(struct job *job)
 {
 	task_events_tell(job, EVENT_RETURNED, CAUSE_NONE);
-	settle(job, true);
+	settle(job, REQUEUE);
+	job_free(job);
+}
+
+void job_return_as_it_is(struct job *job)
+{
+	bool is_copy = job->custody.held.channel == topology_hold_channel(job->daemon->config);
+	/* From the hold queue it would come to us again. */
+	settle(job, is_copy ? DISCARD : REQUEUE);
 	job_free(job);
 }
 

@@ -404,12 +404,25 @@ static void crash_if_running(const struct daemon *daemon)
 			crash_point("S3");
 }
 
+/* What could not be given back. */
+static void hand_over_again(struct daemon *daemon, uint64_t now)
+{
+	for (struct job *job = daemon->jobs_by_token, *next; job; job = next) {
+		next = job->hh_token.next;
+		if (!job->give_again_us || now < job->give_again_us)
+			continue;
+		job->give_again_us = 0;
+		job_give_back_again(job);
+	}
+}
+
 void lease_tick(struct daemon *daemon)
 {
 	uint64_t now = clock_now_us();
 	crash_if_running(daemon);
 	if (!fence_late(daemon, now) && daemon->consumer)
 		daemon_consumer_lost(daemon, "the broker does not answer");
+	hand_over_again(daemon, now);
 	if (daemon->consumer)
 		renew_due(daemon, now);
 	if (daemon->consumer)
@@ -557,6 +570,12 @@ int lease_hand_over(struct job *job, const char *queue, bool may_be_freed)
 	/* It may be back before we know that it is safe. */
 	job_unlist(job);
 	return 0;
+}
+
+void lease_hand_over_later(struct job *job)
+{
+	job->dead_lettered = false;
+	job->give_again_us = clock_now_us() + RETRY_US;
 }
 
 void lease_handed_over(struct job *job)

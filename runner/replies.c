@@ -160,7 +160,11 @@ static void keep(struct job *job, struct mq_message *message, const char *why)
 		return;
 	}
 	mq_message_deinit(message);
-	job_acknowledge(job);
+	/* What is given back is nowhere but here, and was not answered. */
+	if (job->phase == JOB_LEAVING)
+		lease_hand_over_later(job);
+	else
+		job_acknowledge(job);
 }
 
 void replies_dead_letter(struct job *job, struct mq_delivery *delivery, const char *why)
@@ -514,7 +518,9 @@ const struct engine_front replies_front = {
 
 static void on_too_large(struct job *job, struct mq_message *message)
 {
-	if (job->dead_lettered || shrink(job, message) < 0) {
+	if (job->phase == JOB_LEAVING) {
+		lease_hand_over_later(job);
+	} else if (job->dead_lettered || shrink(job, message) < 0) {
 		log_error("response.dropped", LOG_S("task", job->id),
 			LOG_S("reason", "it is too large"));
 		mq_message_deinit(message);
@@ -562,7 +568,11 @@ static void on_leaving_done(struct job *job, struct mq_publisher_event *event)
 	}
 	log_error("request.not-given-back", LOG_S("task", job->id),
 		LOG_S("reason", event->error.text[0] ? event->error.text : "its queue is gone"));
-	if (was_handed_back) /* he who had it ended */
+	if (event->outcome == MQ_TOO_LARGE && was_handed_back)
+		lease_hand_over_later(job); /* not at once, or there would be no end of it */
+	else if (event->outcome == MQ_TOO_LARGE)
+		job_return_as_it_is(job);
+	else if (was_handed_back) /* he who had it ended */
 		suspects_begin_again(job);
 	else
 		keep(job, &event->message, "the queue that it belongs to is gone");

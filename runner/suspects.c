@@ -290,6 +290,13 @@ static uint64_t print_in(const struct control *question)
 	return question->print ? strtoull(question->print, NULL, 16) : 0;
 }
 
+/* Another request of the same id is another task: it is no concern of who asks. */
+static struct job *find_asked(struct daemon *daemon, const struct control *question)
+{
+	struct job *job = job_find(daemon, question->id);
+	return job && question->print && job->print != print_in(question) ? NULL : job;
+}
+
 static bool was_answered(struct daemon *daemon, const struct control *question)
 {
 	return memory_has_print(&daemon->finished, question->id, print_in(question));
@@ -356,7 +363,7 @@ static void answer_ours(struct job *job, struct control *answer, const char *to)
 
 void suspects_answer(struct daemon *daemon, const struct control *question, const char *reply_to)
 {
-	struct job *job = job_find(daemon, question->id);
+	struct job *job = find_asked(daemon, question);
 	struct control answer = {
 		.op = CONTROL_HOLDER,
 		.id = question->id,

@@ -2,6 +2,7 @@
 """Requests are parked, come home, are handed back; what is cut off is killed before another starts."""
 
 import json
+import re
 import os
 import signal
 import uuid
@@ -50,10 +51,12 @@ def holder(runners, id):
     return r
 
 
-def hold_queues(broker):
+def hold_queues(broker, r=None):
+    """Those of one runner, or all."""
+    instance = re.search("instance=([0-9a-f]{16})", r.log).group(1) if r else ""
     rows = json.loads(broker.ctl("list_queues", "name", "messages", "--formatter", "json"))
     return {row["name"]: row["messages"] for row in rows
-            if row["name"].startswith("taskrunner.hold.")}
+            if row["name"].startswith("taskrunner.hold." + instance)}
 
 
 def unacknowledged(broker, queue):
@@ -90,7 +93,7 @@ def test_parked_and_renewed(fleet, broker, names, gate, type):
     r.wait_log("request.renewed", id, count=3)
     gate.touch()
     assert only_final(client, id).output == b"x"
-    client.wait(lambda: set(hold_queues(broker).values()) <= {0}, "the hold queue is empty")
+    client.wait(lambda: set(hold_queues(broker, r).values()) <= {0}, "the hold queue is empty")
     assert started([r], id) == 1
     # And its slot is free again.
     for _ in range(8):
@@ -114,7 +117,7 @@ def test_parked_tasks_take_their_slots(fleet, names, gate):
 def test_hold_as_the_simple_way(fleet, broker, gate):
     client, r = fleet(1, delivery={"ack": "hold"})
     id = submit_gated(client, gate)
-    assert hold_queues(broker) == {}
+    assert hold_queues(broker, r) == {}
     gate.touch()
     assert only_final(client, id).output == b"x"
 
@@ -134,7 +137,7 @@ def test_lease_of_a_killed_runner_runs_out(fleet, broker, gate):
     id = submit_gated(client, gate)
     victim = holder(runners, id)
     victim.wait_log("request.parked", id)
-    client.wait(lambda: 1 in hold_queues(broker).values(), "the copy is there")
+    client.wait(lambda: 1 in hold_queues(broker, victim).values(), "the copy is there")
     victim.kill()
     gate.touch()
     final = client.final(id)
@@ -504,7 +507,7 @@ def test_copy_that_was_dropped_is_not_taken_for_a_later_one(fleet, broker, names
         copy_of(client, id, body)
         client.wait(lambda: r.log.count("request.found task=%s" % id) == times, "it is dropped")
         settled(client, broker)
-        client.wait(lambda: set(hold_queues(broker).values()) <= {0}, "no copy is under way")
+        client.wait(lambda: set(hold_queues(broker, r).values()) <= {0}, "no copy is under way")
     other.has = False
     parked = r.log.count("request.parked task=%s" % id)
     copy_of(client, id, body)
@@ -560,3 +563,72 @@ def test_fenced_by_what_it_owes_goes_back(fleet, own_broker, names, gate):
     client.reconnect()
     final = client.final(id)
     assert (final.output, final.headers["x-tr-attempt"]) == (b"x", 2)
+
+
+def test_another_request_of_an_id_that_runs_elsewhere(fleet, gate):
+    """Who is asked about it has a task of that id, but not this request."""
+    client, *runners = fleet(2, queue={"slots": 1})
+    id = submit_gated(client, gate)
+    (other,) = [r for r in runners if r is not holder(runners, id)]
+    copy_of(client, id, request_body(client, id, ["output", "second"]))
+    other.wait_log("task.started", id)
+    gate.touch()
+    client.wait(lambda: sum(x.is_final for x in client.by_id[id]) == 2, "both are answered")
+    responses = client.by_id.pop(id)
+    assert {x.output for x in responses if x.is_final} == {b"x", b"second"}
+
+
+# What cannot be given back
+
+@pytest.mark.parametrize("parked", [False, True], ids=["unparked", "parked"])
+def test_too_large_to_be_given_back(fleet, own_broker, names, gate, parked):
+    """The broker takes less than when the request was sent: it goes back without a copy."""
+    client, r = fleet(1, on=own_broker, limits={"shutdown": "1s", "grace": "1s"},
+                      delivery={"park_after": "1s" if parked else "60s", "lease": "60s"})
+    id = str(uuid.uuid4())
+    body = request_body(client, id, ["progress", "up"], ["wait_for", str(gate)],
+                        ["output", "x" * 20000])
+    client.send(body, id=id, content_type="application/json")
+    client.wait_progress(id)
+    if parked:
+        r.wait_log("request.parked", id)
+    own_broker.ctl("eval", "application:set_env(rabbit, max_message_size, 10000).")
+    try:
+        own_broker.ctl("close_all_connections", "for the test")
+        client.reconnect()
+        r.wait_log("request.adopted", id)
+        r.signal(signal.SIGTERM)
+        r.wait_end()
+        client.wait(lambda: client.count(names.queue) == 1, "it is in its queue")
+    finally:
+        own_broker.ctl("eval", "application:set_env(rabbit, max_message_size, 134217728).")
+        client.channel.queue_purge(names.queue)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["dead-lettered", "nowhere"])
+def test_queue_is_gone_when_it_is_given_back(fleet, broker, names, kept):
+    """Kept for people, it was not answered: should it come again it is run. Else it stays here
+    until there is a queue."""
+    more = {} if kept else {"dead_letter_queue": ""}
+    client, r = fleet(1, **more)
+    id = str(uuid.uuid4())
+    body = client.encode({"id": id, "script": "act", "input": steps(["output", "x"]), "hold": True,
+                          "routingKey": names.key}, "json")
+    client.send(body, id=id, content_type="application/json")
+    r.wait_log("request.parked", id)
+    client.ask("set-slots", all=True, slots=0)
+    client.heard()
+    client.channel.queue_delete(names.queue)
+    client.ask("drain", all=True)
+    r.wait_log("request.not-given-back", id)
+    client.declare()
+    if kept:
+        assert client.dead_letter()[2] == body
+        settled(client, broker)
+        copy_of(client, id, body, instance=r.instance, hold=1)
+    client.wait(lambda: client.count(names.queue) == 1, "it is in its queue")
+    client.ask("set-slots", all=True, slots=4)
+    client.ask("undrain", all=True)
+    r.wait_log("task.held", id, count=2)
+    client.ask("play", id=id)
+    assert only_final(client, id).output == b"x"

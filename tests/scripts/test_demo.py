@@ -148,7 +148,8 @@ def test_neither_root_nor_sudo(start, path, tree, command, sudo):
     demo = start(*command, environment={"PATH": str(path)}, wrapper=unprivileged())
     assert demo.wait() == 1
     lines = demo.text.splitlines()
-    assert lines.count(LINE) == 1, demo.text
+    # A machine of this test may lack what others have without packages.
+    assert sum(line.startswith(LINE) for line in lines) == 1, demo.text
     assert "sudo:" not in demo.text
     assert sorted(os.listdir(tree)) == before
 
