@@ -329,6 +329,18 @@ static void fence(struct job *job)
 	job->is_fenced = true;
 	if (task)
 		engine_kill(task, CAUSE_SHUTTING_DOWN);
+	else if (job->owed)
+		lease_fenced(job);
+	else
+		job_free(job);
+}
+
+void lease_fenced(struct job *job)
+{
+	/* The connection lives where only our words could not be said: then it would keep the
+	 * request until its end. */
+	if (custody_is_live(&job->custody))
+		job_return(job);
 	else
 		job_free(job);
 }
@@ -351,7 +363,11 @@ static bool fence_late(struct daemon *daemon, uint64_t now)
 		if (!is_past_fence(job, now))
 			continue;
 		deaf = deaf || (custody_is_live(&job->custody) && !job->owed);
+		bool was_connected = daemon->consumer;
 		fence(job);
+		/* It may have taken the connection with it, and so other jobs. */
+		if (was_connected && !daemon->consumer)
+			next = daemon->jobs_by_token;
 	}
 	return !deaf;
 }

@@ -247,3 +247,19 @@ def test_question_that_nobody_could_hear(start, client, names, tmp_path):
     gate.touch()
     assert client.final(id).output == b"x"
     assert "task.started" not in b.log
+
+
+def test_word_that_cannot_be_said(start, client, broker, names, tmp_path):
+    """After a lost connection nobody else may begin a task, or it must end: where the others cannot be
+    told, it is killed, and its request is not kept for ever but comes again."""
+    declare(client)
+    r = start(control={"declare": False}, delivery={"ack": "hold"})
+    gate = tmp_path / "gate"
+    id = gated(client, gate)
+    delete(client)
+    broker.close_all_but_pika()
+    r.wait_log(" error task.fenced ", id)
+    gate.touch()
+    declare(client)
+    final = client.final(id)
+    assert final.output == b"x" and final.headers["x-tr-attempt"] == 2
