@@ -309,8 +309,6 @@ void lease_on_done(struct job *job, const struct mq_publisher_event *event);
 void lease_on_pong(struct daemon *daemon, uint16_t channel);
 /* Requests can be parked. */
 bool lease_is_possible(const struct daemon *daemon);
-/* What the fence was for is over: frees the job. */
-void lease_fenced(struct job *job);
 /* As soon as the round that is under way is over. */
 void lease_ping_soon(struct daemon *daemon);
 /* Sends the request to @queue and lets go of it when it is safe there. 0 or a negative errno.

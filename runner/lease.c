@@ -329,18 +329,6 @@ static void fence(struct job *job)
 	job->is_fenced = true;
 	if (task)
 		engine_kill(task, CAUSE_SHUTTING_DOWN);
-	else if (job->owed)
-		lease_fenced(job);
-	else
-		job_free(job);
-}
-
-void lease_fenced(struct job *job)
-{
-	/* The connection lives where only our words could not be said: then it would keep the
-	 * request until its end. */
-	if (custody_is_live(&job->custody))
-		job_return(job);
 	else
 		job_free(job);
 }

@@ -478,7 +478,7 @@ static void on_final(
 	crash_point("S6");
 	control_end(job);
 	if (job->is_fenced)
-		lease_fenced(job);
+		job_free(job);
 	else if (outcome->cause == CAUSE_SHUTTING_DOWN)
 		job_give_back(job);
 	else
