@@ -364,7 +364,11 @@ static bool fence_late(struct daemon *daemon, uint64_t now)
 		if (!is_past_fence(job, now))
 			continue;
 		deaf = deaf || (custody_is_live(&job->custody) && !job->owed);
+		bool was_connected = daemon->consumer;
 		fence(job);
+		/* It may have taken the connection with it, and so other jobs. */
+		if (was_connected && !daemon->consumer)
+			next = daemon->jobs_by_token;
 	}
 	return !deaf;
 }

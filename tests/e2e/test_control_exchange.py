@@ -104,14 +104,16 @@ def test_question_declares_its_exchange(start, client, names):
 
 
 def test_question_not_permitted(start, client, user, names):
-    r = start(broker=user(".*", others(names.control), ".*"))
+    rights = user(".*", others(names.control), ".*")
+    r = start(broker=rights)
     asked = client.submit("act", steps(["output", "x"]), properties=GIVEN_BACK)
     line = r.wait_log(" error response.held ", names.control)
     assert "refused" in line
     works(client)
     assert "broker.unavailable" not in r.log and r.log.count("broker.connected") == 2
-    client.cancel(asked)
-    assert client.final(asked).status == "CANCELLED"
+    user.permit(rights["username"], ".*", ".*", ".*")
+    r.wait_log(" notice response.released")
+    assert client.final(asked).output == b"x"
     assert r.log.count(" response.held ") == 1
 
 
@@ -245,3 +247,19 @@ def test_question_that_nobody_could_hear(start, client, names, tmp_path):
     gate.touch()
     assert client.final(id).output == b"x"
     assert "task.started" not in b.log
+
+
+def test_word_that_cannot_be_said(start, client, broker, names, tmp_path):
+    """After a lost connection nobody else may begin a task, or it must end: where the others cannot be
+    told, it is killed, and its request is not kept for ever but comes again."""
+    declare(client)
+    r = start(control={"declare": False}, delivery={"ack": "hold"})
+    gate = tmp_path / "gate"
+    id = gated(client, gate)
+    delete(client)
+    broker.close_all_but_pika()
+    r.wait_log(" error task.fenced ", id)
+    gate.touch()
+    declare(client)
+    final = client.final(id)
+    assert final.output == b"x" and final.headers["x-tr-attempt"] == 2
