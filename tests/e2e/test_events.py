@@ -326,17 +326,18 @@ def test_alarm(runner, own_broker, names, clients, start_runner, tmp_path):
 
 
 def test_what_is_too_much_is_dropped(runner, broker, client, names):
-    """Said once; what waits for the broker has a bound, and responses do not wait for it."""
+    """Said once for all that is dropped in a row; what waits for the broker has a bound, and responses
+    do not wait for it."""
     r = runner(broker=user_with(broker, ".*", "^(?!events-).*", ".*"))
     client.final(client.submit("no-such-program"))
     r.wait_log(" error events.off ")
-    ids = ["dropped-%d-%s" % (i, names.unique) for i in range(7000)]
+    ids = ["dropped-%d-%s" % (i, names.unique) for i in range(5500)]
     for id in ids:
         client.submit("no-such-program", id=id)
     for id in ids:
         assert client.final(id).status == "FAILED"
     r.wait_log(" warn events.dropped ")
-    assert r.log.count("events.dropped") == 1
+    assert 1 <= r.log.count("events.dropped") < 50
 
 
 # What is kept

@@ -195,24 +195,6 @@ def test_order_of_what_waits_for_a_label(runner, client, queue):
     assert starts(r, ids) == expected
 
 
-def test_order_of_what_waits_for_a_slot_of_the_queue(runner, client, names):
-    """Held, so that the runner has more of them than it has slots; and played from the last on."""
-    r = runner(queues=[{"name": names.queue, "slots": 1}])
-    ids, expected = submit_ranked(client, hold=True)
-    client.wait(lambda: [a["state"] for a in client.ask("list")] == ["held"] * len(ids),
-                "all are held")
-    first = hang(client)
-    for id in reversed(ids):
-        assert client.ask("play", id=id)[0]["result"] == "accepted"
-    states = [a for a in client.ask("list") if a["id"] != first]
-    assert {a["state"] for a in states} == {"waiting"}
-    assert not any("waits_for" in a for a in states)
-    kill(client, first)
-    for id in ids:
-        assert client.final(id).status == "SUCCESS"
-    assert starts(r, ids) == expected
-
-
 def test_order_of_a_queue_with_priorities(runner, client, names):
     """One slot: the broker chooses, by priority alone."""
     name = names.queue + "-classic"

@@ -22,7 +22,7 @@ LINE = re.compile(
 GUARDIAN = b"taskrunner-grd\n"
 
 # Descriptors the loop may open once, when it first needs them.
-LAZY_FDS = 4
+LAZY_FDS = 8
 
 # What comes again after a kill is started after two heartbeats. For tests without a broker that restarts:
 # a run whose broker is not heard for 6 s of these is killed.
