@@ -67,7 +67,7 @@ static const char *status_text(const struct daemon *daemon)
 
 void daemon_tell_state(struct daemon *daemon)
 {
-	bool ready = daemon->consumer && daemon->publisher_up && !daemon->stopping;
+	bool ready = daemon_hears(daemon) && daemon->publisher_up && !daemon->stopping;
 	if (ready && !daemon->was_ready) {
 		daemon->was_ready = true;
 		notify("READY=1");
@@ -118,11 +118,22 @@ static void give_back(struct daemon *daemon)
 
 void daemon_consumer_lost(struct daemon *daemon, const char *why)
 {
-	if (!daemon->consumer)
+	if (!daemon_hears(daemon))
 		return;
 	log_error(
 		"broker.consumer-lost", LOG_S("reason", why), LOG_S("proceeding", "reconnecting"));
 	daemon->consumer_source = sd_event_source_unref(daemon->consumer_source);
+	daemon->consumer_is_lost = true;
+	sd_event_source_set_enabled(daemon->lost_source, SD_EVENT_ONESHOT);
+}
+
+/* Not at once, but before anything else: it frees jobs, and whoever found the connection lost may
+ * be looking at one, or going through all of them. */
+static int on_lost(sd_event_source *source, void *userdata)
+{
+	struct daemon *daemon = userdata;
+	(void)source;
+	daemon->consumer_is_lost = false;
 	daemon->consumer = mq_close(daemon->consumer);
 	lease_lost(daemon);
 	cancels_lost(daemon);
@@ -136,6 +147,12 @@ void daemon_consumer_lost(struct daemon *daemon, const char *why)
 		mq_publisher_reconnect_consumer(daemon->publisher);
 	else
 		set_timer(daemon->reconnect_source, RECONNECT_US);
+	return 0;
+}
+
+bool daemon_hears(const struct daemon *daemon)
+{
+	return daemon->consumer && !daemon->consumer_is_lost;
 }
 
 static void handle_delivery(struct daemon *daemon, struct mq_event *event)
@@ -205,7 +222,7 @@ static void pump(struct daemon *daemon)
 	struct mq_event event = { 0 };
 	struct error err = { 0 };
 	int r = 0;
-	for (int n = 0; daemon->consumer; n++) {
+	for (int n = 0; daemon_hears(daemon); n++) {
 		if (n == TURN_EVENTS) {
 			daemon_pump_soon(daemon);
 			return;
@@ -271,13 +288,13 @@ static int on_tick(sd_event_source *source, uint64_t now, void *userdata)
 	(void)now;
 	set_timer(daemon->tick_source, tick_interval(daemon));
 	tell_guardian(daemon);
-	if (daemon->consumer && mq_tick(daemon->consumer, &err) < 0)
+	if (daemon_hears(daemon) && mq_tick(daemon->consumer, &err) < 0)
 		daemon_consumer_lost(daemon, err.text);
 	lease_tick(daemon);
 	suspects_tick(daemon);
 	cancels_tick(daemon);
 	binding_tick(daemon);
-	if (daemon->consumer && daemon->listen_again)
+	if (daemon_hears(daemon) && daemon->listen_again)
 		control_listen_again(daemon);
 	pump(daemon);
 	return 0;
@@ -315,16 +332,16 @@ static void consumer_ready(struct daemon *daemon, struct mq_connection *connecti
 		return;
 	}
 	cancels_connected(daemon);
-	if (!daemon->consumer)
+	if (!daemon_hears(daemon))
 		return;
 	/* What is parked comes home before anything new is taken. */
 	lease_connected(daemon);
-	if (daemon->consumer)
+	if (daemon_hears(daemon))
 		suspects_connected(daemon);
-	if (daemon->consumer)
+	if (daemon_hears(daemon))
 		control_listen_again(daemon);
 	daemon_balance_soon(daemon);
-	if (!daemon->consumer)
+	if (!daemon_hears(daemon))
 		return;
 	log_notice("broker.connected", LOG_S("for", "requests"));
 	binding_connected(daemon);
@@ -549,6 +566,12 @@ static int add_sources(struct daemon *daemon)
 	if (r >= 0)
 		r = add_timer(daemon, &daemon->deadline_source, on_deadline);
 	if (r >= 0)
+		r = sd_event_add_defer(daemon->loop, &daemon->lost_source, on_lost, daemon);
+	if (r >= 0)
+		r = sd_event_source_set_priority(daemon->lost_source, SD_EVENT_PRIORITY_IMPORTANT);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(daemon->lost_source, SD_EVENT_OFF);
+	if (r >= 0)
 		r = sd_event_add_defer(daemon->loop, &daemon->pump_source, on_pump, daemon);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(daemon->pump_source, SD_EVENT_OFF);
@@ -666,6 +689,7 @@ static void stop(struct daemon *daemon)
 	sd_event_source_unref(daemon->tick_source);
 	sd_event_source_unref(daemon->reconnect_source);
 	sd_event_source_unref(daemon->deadline_source);
+	sd_event_source_unref(daemon->lost_source);
 	sd_event_source_unref(daemon->pump_source);
 	sd_event_source_unref(daemon->balance_source);
 	sd_event_unref(daemon->loop);

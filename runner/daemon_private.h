@@ -174,9 +174,10 @@ struct daemon {
 	struct mq_publisher *publisher;
 	struct mq_connection *consumer; /* NULL while there is none */
 	uint64_t connection;            /* number of the consuming connection */
-	bool has_hold_queues;           /* on it; what the topology says is the next one's */
+	bool consumer_is_lost; /* what is sent goes nowhere, and it is closed with the next turn */
+	bool has_hold_queues;  /* on it; what the topology says is the next one's */
 	sd_event_source *publisher_source, *consumer_source, *tick_source, *pump_source;
-	sd_event_source *reconnect_source, *deadline_source, *balance_source;
+	sd_event_source *lost_source, *reconnect_source, *deadline_source, *balance_source;
 	uint64_t consumer_since_us, told_guardian_us;
 	struct custody_rules rules;
 	struct pings pings;
@@ -219,7 +220,10 @@ struct daemon {
 /* daemon.c */
 /* Readiness, and what there is to say of it, to who has started us. */
 void daemon_tell_state(struct daemon *daemon);
+/* Nothing is freed by this: the connection is closed, and forgotten by all, with the next turn of
+ * the loop. Meanwhile it can be sent to, in vain. */
 void daemon_consumer_lost(struct daemon *daemon, const char *why);
+bool daemon_hears(const struct daemon *daemon);
 /* Looks for what arrived while we were sending. */
 void daemon_pump_soon(struct daemon *daemon);
 /* A slot may be free, or too many taken: looks with the next turn of the loop. */

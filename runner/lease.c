@@ -322,10 +322,10 @@ void lease_again(struct job *job, const struct mq_event *event, bool from_hold_q
 		acknowledge_older(job, &older);
 	daemon_balance_soon(daemon);
 	/* With the connection what only waited is gone. */
-	if (!daemon->consumer)
+	if (!daemon_hears(daemon))
 		return;
 	turn(job);
-	if (daemon->consumer && !was_live && custody_is_live(&job->custody))
+	if (daemon_hears(daemon) && !was_live && custody_is_live(&job->custody))
 		held_on_home(job);
 }
 
@@ -375,7 +375,7 @@ static bool fence_late(struct daemon *daemon, uint64_t now)
 
 bool lease_is_possible(const struct daemon *daemon)
 {
-	return daemon->consumer && daemon->rules.leases && daemon->has_hold_queues &&
+	return daemon_hears(daemon) && daemon->rules.leases && daemon->has_hold_queues &&
 	       daemon->pings.hold_heard;
 }
 
@@ -424,12 +424,12 @@ void lease_tick(struct daemon *daemon)
 {
 	uint64_t now = clock_now_us();
 	crash_if_running(daemon);
-	if (!fence_late(daemon, now) && daemon->consumer)
+	if (!fence_late(daemon, now) && daemon_hears(daemon))
 		daemon_consumer_lost(daemon, "the broker does not answer");
 	hand_over_again(daemon, now);
-	if (daemon->consumer)
+	if (daemon_hears(daemon))
 		renew_due(daemon, now);
-	if (daemon->consumer)
+	if (daemon_hears(daemon))
 		pings_tick(daemon);
 }
 

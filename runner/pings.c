@@ -55,7 +55,7 @@ static void ping(struct daemon *daemon)
 void pings_soon(struct daemon *daemon)
 {
 	daemon->pings.wanted = true;
-	if (daemon->consumer && !daemon->pings.missing)
+	if (daemon_hears(daemon) && !daemon->pings.missing)
 		ping(daemon);
 }
 

@@ -12,6 +12,7 @@ import pytest
 
 from support import processes
 from support.client import Client
+from support.proxy import Proxy
 from support.runner import GUARDIAN, base_config, steps
 from support.waiting import wait_until
 
@@ -632,3 +633,29 @@ def test_queue_is_gone_when_it_is_given_back(fleet, broker, names, kept):
     r.wait_log("task.held", id, count=2)
     client.ask("play", id=id)
     assert only_final(client, id).output == b"x"
+
+
+def test_connection_that_is_lost_while_all_is_given_back(
+        broker, names, clients, start_runner, tmp_path):
+    """That the broker is gone shows with the second thing that is said to it, while all that waits
+    is gone through. Memory that was freed is not what it was."""
+    clients.append(Client(broker, names))
+    client, proxy = clients[0], Proxy(broker.port)
+    config = base_config(broker, names, tmp_path / "run")
+    config["broker"].update(addresses=proxy.address, heartbeat="60s")
+    config["delivery"] = {"ack": "hold"}
+    try:
+        r = start_runner(broker, client, config, name=config["name"],
+                         environment={"MALLOC_PERTURB_": "165"})
+        ids = [str(uuid.uuid4()) for _ in range(4)]
+        for id in ids:
+            copy_of(client, id, request_body(client, id))
+            r.wait_log("request.suspect", id)
+        proxy.ends_at_pong = True
+        r.signal(signal.SIGTERM)
+        assert r.wait_end() == 0
+        assert "broker.consumer-lost" in r.log
+        client.wait(lambda: client.count(names.queue) == len(ids), "all go back")
+        client.channel.queue_purge(names.queue)
+    finally:
+        proxy.close()

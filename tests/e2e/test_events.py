@@ -331,7 +331,7 @@ def test_what_is_too_much_is_dropped(runner, broker, client, names):
     r = runner(broker=user_with(broker, ".*", "^(?!events-).*", ".*"))
     client.final(client.submit("no-such-program"))
     r.wait_log(" error events.off ")
-    ids = ["dropped-%d-%s" % (i, names.unique) for i in range(5500)]
+    ids = ["dropped-%d-%s" % (i, names.unique) for i in range(7000)]
     for id in ids:
         client.submit("no-such-program", id=id)
     for id in ids:

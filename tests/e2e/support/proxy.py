@@ -6,11 +6,13 @@ import threading
 
 BASIC_CONSUME = b"\x00\x3c\x00\x14"
 BASIC_ACK = b"\x00\x3c\x00\x50"
+BASIC_QOS_OK = b"\x00\x3c\x00\x0b"
 
 
 class Proxy:
     """Forwards TCP connections. Once told to, it lets nothing more through to the broker on those that
-    consume, so that acknowledgements are sent and never arrive."""
+    consume, so that acknowledgements are sent and never arrive. Or it ends these right behind the
+    broker's next answer to a ping."""
 
     def __init__(self, port):
         self.broker = ("127.0.0.1", port)
@@ -19,6 +21,7 @@ class Proxy:
         self.sockets = []
         self.consuming = []  # pairs of sockets
         self.swallows = False
+        self.ends_at_pong = False
         self.ack_is_lost = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -61,6 +64,8 @@ class Proxy:
     def _to_peer(self, broker, peer):
         for data in read(broker):
             send(peer, data)
+            if self.ends_at_pong and BASIC_QOS_OK in data and (peer, broker) in self.consuming:
+                break
         shut(peer)
 
 
