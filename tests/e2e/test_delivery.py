@@ -2,8 +2,8 @@
 """Requests are parked, come home, are handed back; what is cut off is killed before another starts."""
 
 import json
-import re
 import os
+import re
 import signal
 import uuid
 
@@ -401,7 +401,8 @@ def test_suspect_waits_anew_when_somebody_comes_back(fleet, heir, gate, words):
             client.control({"op": "back", "id": id, "instance": "0"})
     gate.touch()
     assert client.final(id).output == b"x"
-    assert [w["op"] for w in said if w["op"] == "who-has"] == ["who-has"] * 3
+    # Each is asked once more after half of the wait, if that is reached.
+    assert [w["op"] for w in said].count("who-has") in (3, 4)
 
 
 # What a dead runner left on the machine
