@@ -127,7 +127,7 @@ def spawn_errors(scene, tasks):
     """EAGAIN and ENOMEM when a task is to be started, and no descriptor left"""
     results = []
     for error in ("EAGAIN", "ENOMEM"):
-        injection = Injection("clone", error)
+        injection = Injection("clone,clone3", error)
         results.append((short_of(scene, error, tasks, "task.no-room", injection.begin,
                                  injection.end), None, error))
 
