@@ -3,8 +3,8 @@
 /*
  * A task that witnesses what is done to it, in a file that is mapped: word 0 is the time at which
  * it was last seen to run (it looks at the clock without a pause for as long as word 2 is 1, else
- * once a millisecond), word 1 the time at which it got SIGTERM. Nanoseconds of CLOCK_MONOTONIC. For
- * bench/steer.
+ * once a millisecond), word 1 the time at which it got SIGTERM, word 3 when it ran again after it
+ * had not for 20 ms. Nanoseconds of CLOCK_MONOTONIC. For bench/steer.
  */
 
 #include <fcntl.h>
@@ -15,6 +15,8 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+#define GAP_NS 20000000
 
 static volatile uint64_t *words;
 
@@ -53,8 +55,13 @@ int main(void)
 		return 2;
 	signal(SIGTERM, on_term);
 	alarm(300);
+	words[0] = now();
 	for (;;) {
-		words[0] = now();
+		uint64_t at = now();
+
+		if (at - words[0] > GAP_NS)
+			words[3] = at;
+		words[0] = at;
 		if (!words[2])
 			usleep(1000);
 	}
