@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -35,13 +34,6 @@
 static bool is_wanted(const struct daemon *daemon)
 {
 	return daemon->config->control.name[0] && daemon->config->cancels[0];
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* ---- writing ---- */
@@ -115,7 +107,7 @@ void cancels_heard(struct daemon *daemon, const char *id)
 {
 	if (!is_wanted(daemon))
 		return;
-	if (ledger_heard(&daemon->cancels.ledger, id, now_ms()) < 0)
+	if (ledger_heard(&daemon->cancels.ledger, id, clock_wall_ms()) < 0)
 		log_error("cancels.not-written", LOG_S("task", id), LOG_ERRNO(-ENOMEM));
 	write_later(daemon);
 }
@@ -124,13 +116,13 @@ void cancels_too_late(struct daemon *daemon, const char *id)
 {
 	if (!is_wanted(daemon))
 		return;
-	ledger_over(&daemon->cancels.ledger, id, now_ms());
+	ledger_over(&daemon->cancels.ledger, id, clock_wall_ms());
 	write_later(daemon);
 }
 
 void cancels_over(struct daemon *daemon, const char *id)
 {
-	ledger_end(&daemon->cancels.ledger, id, now_ms());
+	ledger_end(&daemon->cancels.ledger, id, clock_wall_ms());
 	write_later(daemon);
 }
 
@@ -145,7 +137,7 @@ static void tell_mark(struct daemon *daemon)
 {
 	char number[24];
 	snprintf(number, sizeof(number), "%llu", (unsigned long long)++daemon->cancels.mark);
-	write_note(daemon, &(struct note){ NOTE_MARK, number, now_ms(), NULL });
+	write_note(daemon, &(struct note){ NOTE_MARK, number, clock_wall_ms(), NULL });
 }
 
 static bool is_our_mark(const struct daemon *daemon, const struct note *note)
@@ -225,7 +217,7 @@ static void read_cancel(struct daemon *daemon, const struct note *note)
 static void read_note(struct daemon *daemon, const struct note *note)
 {
 	struct cancels *cancels = &daemon->cancels;
-	int64_t age = now_ms() - note->time_ms;
+	int64_t age = clock_wall_ms() - note->time_ms;
 	cancels->n_notes++;
 	if (note->op == NOTE_MARK) {
 		if (cancels->state == CANCELS_READING && is_our_mark(daemon, note))
@@ -374,7 +366,7 @@ void cancels_tick(struct daemon *daemon)
 	struct cancels *cancels = &daemon->cancels;
 	uint64_t now = clock_now_us();
 	cancels->has_complained = false;
-	ledger_forget_old(&cancels->ledger, now_ms());
+	ledger_forget_old(&cancels->ledger, clock_wall_ms());
 	if (!daemon->consumer)
 		return;
 	if (cancels->state == CANCELS_OFF && daemon->topology.has_cancels_channel &&

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -28,13 +27,6 @@
 #define SECONDS_MAX 100000000000ULL
 
 #define TOLD_ONCE   (EVENT_BIT(EVENT_WAITING) | EVENT_BIT(EVENT_ENDING) | EVENT_BIT(EVENT_RETURNED))
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- publishing ---- */
 
@@ -81,7 +73,7 @@ static void publish(struct daemon *daemon, struct task_event_facts *facts, const
 	facts->runner = daemon->config->name;
 	facts->instance = daemon->instance.id;
 	if (facts->time_ms < 0)
-		facts->time_ms = now_ms();
+		facts->time_ms = clock_wall_ms();
 	mq_message_init(&message);
 	int r = fill(daemon, facts, name, &message);
 	if (r < 0)
@@ -145,7 +137,7 @@ void task_events_accept(
 		.group = copy_of(request->group),
 		.user = copy_of(request->user_id),
 		.project = copy_of(request->project_id),
-		.sent_ms = sent_at(delivery, now_ms()),
+		.sent_ms = sent_at(delivery, clock_wall_ms()),
 		.waited_ms = EVENT_UNKNOWN,
 	};
 }
@@ -159,7 +151,7 @@ void task_events_tell(struct job *job, enum event_kind kind, enum cause cause)
 	e->told |= EVENT_BIT(kind);
 	task_event_init(&facts, kind);
 	facts.cause = cause;
-	facts.time_ms = now_ms();
+	facts.time_ms = clock_wall_ms();
 	/* It goes back without a final response, whatever had been made of it. */
 	if (kind == EVENT_RETURNED)
 		e->is_judged = false;
@@ -183,7 +175,7 @@ void task_events_judged(struct job *job, const struct outcome *outcome)
 	task_event_init(&e->final, final_kind(outcome->status));
 	e->is_judged = true;
 	e->final.cause = outcome->cause;
-	e->final.time_ms = now_ms();
+	e->final.time_ms = clock_wall_ms();
 	e->final.wall_ms = (int64_t)(outcome->wall_us / 1000);
 	e->final.cpu_ms = (int64_t)(outcome->cpu_us / 1000);
 	e->final.peak_memory = (int64_t)outcome->peak_memory;

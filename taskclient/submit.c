@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/cleanup.h"
 #include "taskclient/internal.h"
 #include "wire/request.h"
@@ -105,14 +105,6 @@ static int priority_of(const struct taskclient_request *r)
 	return priority < PRIORITY_MAX ? priority : PRIORITY_MAX;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int fill(struct taskclient *c, const struct taskclient_request *r, struct mq_message *m)
 {
 	int result = encode(r, &m->body);
@@ -131,7 +123,7 @@ static int fill(struct taskclient *c, const struct taskclient_request *r, struct
 	if (result == 0 && !r->mailbox)
 		result = mq_properties_set(&m->properties.reply_to, c->reply_queue);
 	if (result == 0)
-		result = mq_properties_add_int(&m->properties, HEADER_SENT, now_ms());
+		result = mq_properties_add_int(&m->properties, HEADER_SENT, clock_wall_ms());
 	m->properties.priority = priority_of(r);
 	m->properties.persistent = true;
 	m->mandatory = true;

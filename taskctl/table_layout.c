@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a table looks like to people: cells as text, which columns are seen, and how wide. */
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "taskctl/table_internal.h"
 
 #define GAP         2  /* spaces between columns */
@@ -110,14 +110,6 @@ static int append_cell(const struct table *t, const struct layout *layout, size_
 
 /* ---- widths ---- */
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int measure_row(
 	struct table *t, const struct layout *layout, size_t row, struct buf *scratch)
 {
@@ -144,7 +136,7 @@ static int measure(struct table *t, const struct layout *layout)
 	int r = 0;
 
 	if (t->now_ms == 0)
-		t->now_ms = now_ms();
+		t->now_ms = clock_wall_ms();
 	if (t->measured_for_terminal != layout->for_terminal) {
 		memset(t->widths, 0, sizeof(t->widths));
 		t->n_measured = 0;
