@@ -69,12 +69,7 @@ void binding_connected(struct daemon *daemon)
 
 static int send_declaration(struct daemon *daemon, uint16_t channel)
 {
-	const struct exchange_config *config = &daemon->config->control;
-	const struct mq_exchange exchange = {
-		.name = config->name,
-		.type = config->type,
-		.durable = config->durable,
-	};
+	const struct mq_exchange exchange = topology_exchange(&daemon->config->control);
 	return mq_send_declare_exchange(daemon->consumer, channel, &exchange);
 }
 

@@ -14,11 +14,7 @@ int control_open_queue(struct daemon *daemon, const char *id)
 {
 	const struct config *config = daemon->config;
 	uint16_t channel = topology_cancellation_channel(config);
-	const struct mq_exchange exchange = {
-		.name = config->cancellation.name,
-		.type = config->cancellation.type,
-		.durable = config->cancellation.durable,
-	};
+	const struct mq_exchange exchange = topology_exchange(&config->cancellation);
 	const struct mq_queue queue = {
 		.name = id,
 		.durable = config->cancellation_durable,

@@ -42,7 +42,7 @@ static void send_answer(const struct inquiry *q, const struct record *answer, bo
 void control_begin_answer(const struct inquiry *q, struct record *ret)
 {
 	*ret = (struct record){ 0 };
-	if (q->control->op < CONTROL_OPS && !q->is_malformed)
+	if (!q->is_malformed)
 		record_add_text(ret, "op", control_op_name(q->control->op));
 }
 
@@ -57,12 +57,11 @@ void control_answer(struct inquiry *q, struct record *answer, bool is_one_of_man
 	record_deinit(answer);
 }
 
-void control_answer_result(struct inquiry *q, const char *id, const char *result)
+void control_answer_accepted(struct inquiry *q)
 {
 	struct record answer;
 	control_begin_answer(q, &answer);
-	record_add_text(&answer, "id", id);
-	record_add_text(&answer, "result", result);
+	record_add_text(&answer, "result", CONTROL_ACCEPTED);
 	control_answer(q, &answer, false);
 }
 
@@ -86,7 +85,7 @@ void control_answer_end(struct inquiry *q, size_t count)
 
 /* ---- whom it is for ---- */
 
-bool control_is_for_us(const struct inquiry *q)
+static bool is_for_us(const struct inquiry *q)
 {
 	const char *runner = q->control->selector.runner;
 	return !runner || strcmp(runner, q->daemon->config->name) == 0 ||
@@ -111,7 +110,7 @@ static void obey(struct inquiry *q)
 		suspects_on_free(daemon, control);
 		break;
 	default:
-		if (!control_is_for_us(q))
+		if (!is_for_us(q))
 			return;
 		if (control_is_about_tasks(control->op))
 			control_tasks(q);

@@ -14,13 +14,12 @@ struct inquiry {
 };
 
 /* control.c */
-bool control_is_for_us(const struct inquiry *q);
 /* An answer that has `op`, where there is one. */
 void control_begin_answer(const struct inquiry *q, struct record *ret);
 /* Adds who answers, sends it if somebody wants it, and releases it. @is_one_of_many: it is left out
  * where there is no room for it. */
 void control_answer(struct inquiry *q, struct record *answer, bool is_one_of_many);
-void control_answer_result(struct inquiry *q, const char *id, const char *result);
+void control_answer_accepted(struct inquiry *q);
 void control_answer_error(struct inquiry *q, const char *id, const char *sentence);
 /* After the last of many. */
 void control_answer_end(struct inquiry *q, size_t count);

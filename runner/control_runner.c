@@ -129,7 +129,7 @@ static void programs(struct inquiry *q)
 static void drain(struct inquiry *q)
 {
 	daemon_drain(q->daemon, q->control->op == CONTROL_DRAIN);
-	control_answer_result(q, NULL, CONTROL_ACCEPTED);
+	control_answer_accepted(q);
 }
 
 static int find_queue(const struct daemon *daemon, const char *name)
@@ -160,7 +160,7 @@ static void set_slots(struct inquiry *q)
 	}
 	log_notice("runner.slots", LOG_S("queue", q->daemon->config->queues[queue].name),
 		LOG_I("slots", slots));
-	control_answer_result(q, NULL, CONTROL_ACCEPTED);
+	control_answer_accepted(q);
 }
 
 static void reload(struct inquiry *q)
@@ -169,7 +169,7 @@ static void reload(struct inquiry *q)
 	if (daemon_reload(q->daemon, &err) < 0)
 		control_answer_error(q, NULL, err.text);
 	else
-		control_answer_result(q, NULL, CONTROL_ACCEPTED);
+		control_answer_accepted(q);
 }
 
 void control_runner(struct inquiry *q)

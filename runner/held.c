@@ -6,8 +6,6 @@
  * keep: these take the place of one that could run, as every other request does that is here.
  */
 
-#include <utlist.h>
-
 #include "common/log.h"
 #include "runner/daemon_private.h"
 

@@ -80,7 +80,7 @@ static int add_lease_headers(struct job *job, struct mq_properties *p, uint64_t 
 		r = mq_properties_add_int(p, HEADER_PRINT, (int64_t)job->print);
 	if (r == 0)
 		r = mq_properties_add_int(p, HEADER_CLEAN, 0);
-	if (r == 0 && (job->is_held || job->was_held))
+	if (r == 0 && job->was_held)
 		r = mq_properties_add_int(p, HEADER_HOLD, job->is_held);
 	return r;
 }
@@ -364,11 +364,7 @@ static bool fence_late(struct daemon *daemon, uint64_t now)
 		if (!is_past_fence(job, now))
 			continue;
 		deaf = deaf || (custody_is_live(&job->custody) && !job->owed);
-		bool was_connected = daemon->consumer;
 		fence(job);
-		/* It may have taken the connection with it, and so other jobs. */
-		if (was_connected && !daemon->consumer)
-			next = daemon->jobs_by_token;
 	}
 	return !deaf;
 }

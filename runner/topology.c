@@ -84,14 +84,19 @@ bool topology_is_hold_queue(const char *name)
 	return strncmp(name, HOLD_PREFIX, sizeof(HOLD_PREFIX) - 1) == 0;
 }
 
-static int declare_exchange(struct mq_connection *c, uint16_t channel,
-	const struct exchange_config *config, const char *key, struct error *err)
+struct mq_exchange topology_exchange(const struct exchange_config *config)
 {
-	const struct mq_exchange exchange = {
+	return (struct mq_exchange){
 		.name = config->name,
 		.type = config->type,
 		.durable = config->durable,
 	};
+}
+
+static int declare_exchange(struct mq_connection *c, uint16_t channel,
+	const struct exchange_config *config, const char *key, struct error *err)
+{
+	const struct mq_exchange exchange = topology_exchange(config);
 	if (!config->name[0] || !config->declare)
 		return 0;
 	int r = mq_declare_exchange(c, channel, &exchange, err);

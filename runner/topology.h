@@ -66,6 +66,8 @@ void topology_hold_queue(const struct topology *topology, size_t queue, char *re
 void topology_hold_queue_of(const char *instance, size_t queue, char *ret, size_t size);
 /* Whether it can be the name of one. */
 bool topology_is_hold_queue(const char *name);
+/* As it is to be declared; texts are borrowed. */
+struct mq_exchange topology_exchange(const struct exchange_config *config);
 
 /* The stream of cancels, as it is declared. */
 struct mq_queue topology_cancels_queue(const struct config *config);
