@@ -10,6 +10,7 @@ from support.broker import PASSWORD, USER, Broker
 from support.client import Client, Names, TerariumClient
 from support.paths import ACT, PROGRAMS, ROOT, TASKRUNNER
 from support.runner import Runner, base_config
+from support.taskctl import Taskctl
 from support.waiting import hurry, wait_until
 
 
@@ -134,6 +135,23 @@ def runner(broker, client, names, tmp_path, start_runner):
         return start_runner(broker, client, config, name=config.get("name"), ready=ready,
                             arguments=arguments, environment=environment, wrapper=wrapper)
     return start
+
+
+@pytest.fixture
+def taskctl(request, tmp_path, names):
+    directory = tmp_path / "taskctl"
+    directory.mkdir()
+    t = Taskctl(directory, request.getfixturevalue("broker"), names)
+    yield t
+    t.stop()
+
+
+@pytest.fixture
+def all_killed(start_runner, client):
+    """Nothing is left running at the end."""
+    yield
+    client.channel.exchange_declare(client.names.control, "fanout", durable=True)
+    client.control({"op": "kill", "all": True})
 
 
 def merged(config, sections):

@@ -12,21 +12,12 @@ import pytest
 
 from support.processes import peak_memory
 from support.runner import act, steps
-from support.taskctl import Taskctl, wait_stderr
+from support.taskctl import wait_stderr
 from support.waiting import DEADLINE, wait_until
 
 STREAM = {"x-queue-type": "stream", "x-max-age": "7D", "x-max-length-bytes": 2 ** 30,
           "x-stream-max-segment-size-bytes": 64 * 2 ** 20}
 HOUR = 3600
-
-
-@pytest.fixture
-def taskctl(broker, tmp_path, names):
-    directory = tmp_path / "taskctl"
-    directory.mkdir()
-    t = Taskctl(directory, broker, names)
-    yield t
-    t.stop()
 
 
 @pytest.fixture

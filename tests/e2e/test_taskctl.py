@@ -16,19 +16,10 @@ from pika import frame, spec
 
 from support.broker import PASSWORD
 from support.runner import act, steps
-from support.taskctl import Taskctl, wait_stderr
+from support.taskctl import wait_stderr
 from support.waiting import DEADLINE, wait_until
 
 HANG = steps(["progress", '{"fraction": 0.25, "message": "started"}'], ["sleep", 200])
-
-
-@pytest.fixture
-def taskctl(request, tmp_path, names):
-    directory = tmp_path / "taskctl"
-    directory.mkdir()
-    t = Taskctl(directory, request.getfixturevalue("broker"), names)
-    yield t
-    t.stop()
 
 
 # Success

@@ -13,15 +13,6 @@ from support.taskctl import Taskctl, wait_stderr
 from support.waiting import wait_until
 
 
-@pytest.fixture
-def taskctl(request, tmp_path, names):
-    directory = tmp_path / "taskctl"
-    directory.mkdir()
-    t = Taskctl(directory, request.getfixturevalue("broker"), names)
-    yield t
-    t.stop()
-
-
 def rows(text):
     return [json.loads(line) for line in text.splitlines()]
 

@@ -20,15 +20,6 @@ from support.waiting import DEADLINE, wait_until
 HANG = steps(["progress", '{"fraction": 0.25, "message": "started"}'], ["sleep", 200])
 
 
-@pytest.fixture
-def taskctl(request, tmp_path, names):
-    directory = tmp_path / "taskctl"
-    directory.mkdir()
-    t = Taskctl(directory, request.getfixturevalue("broker"), names)
-    yield t
-    t.stop()
-
-
 def submit(taskctl, *arguments, input=None, **more):
     status, out, err = taskctl("submit", *arguments, *(("-i", "-") if input else ()), input=input,
                                **more)

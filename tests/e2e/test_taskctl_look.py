@@ -10,26 +10,9 @@ import msgpack
 import pytest
 
 from support.runner import program, steps
-from support.taskctl import Taskctl
 
+pytestmark = pytest.mark.usefixtures("all_killed")
 HANG = steps(["progress", '{"fraction": 0.25, "message": "a quarter"}'], ["sleep", 200])
-
-
-@pytest.fixture
-def taskctl(request, tmp_path, names):
-    directory = tmp_path / "taskctl"
-    directory.mkdir()
-    t = Taskctl(directory, request.getfixturevalue("broker"), names)
-    yield t
-    t.stop()
-
-
-@pytest.fixture(autouse=True)
-def ending(start_runner, client):
-    """Nothing is left running at the end."""
-    yield
-    client.channel.exchange_declare(client.names.control, "fanout", durable=True)
-    client.control({"op": "kill", "all": True})
 
 
 def hang(client, **members):

@@ -14,16 +14,9 @@ from support.taskctl import Taskctl
 from support.terminal import Terminal
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("all_killed")
 HANG = steps(["progress", '{"fraction": 0.25, "message": "a quarter"}'], ["sleep", 200])
 KEYS = "q quit  j/k move"
-
-
-@pytest.fixture(autouse=True)
-def ending(start_runner, client):
-    """Nothing is left running at the end."""
-    yield
-    client.channel.exchange_declare(client.names.control, "fanout", durable=True)
-    client.control({"op": "kill", "all": True})
 
 
 @pytest.fixture

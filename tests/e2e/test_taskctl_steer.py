@@ -9,27 +9,11 @@ import msgpack
 import pytest
 
 from support.runner import act, program, steps
-from support.taskctl import Taskctl, wait_stderr
+from support.taskctl import wait_stderr
 
+pytestmark = pytest.mark.usefixtures("all_killed")
 HANG = steps(["progress", "started"], ["sleep", 200])
 VERBS = ["cancel", "kill", "pause", "resume", "hold", "play", "signal"]
-
-
-@pytest.fixture
-def taskctl(request, tmp_path, names):
-    directory = tmp_path / "taskctl"
-    directory.mkdir()
-    t = Taskctl(directory, request.getfixturevalue("broker"), names)
-    yield t
-    t.stop()
-
-
-@pytest.fixture(autouse=True)
-def ending(start_runner, client):
-    """Nothing is left running at the end."""
-    yield
-    client.channel.exchange_declare(client.names.control, "fanout", durable=True)
-    client.control({"op": "kill", "all": True})
 
 
 def hang(client, **members):
