@@ -241,6 +241,14 @@ bool custody_is_alone(const struct custody *c)
 	return c->is_live && c->knows_all && !c->has_old && !c->sent_number;
 }
 
+bool custody_is_alone_soon(const struct custody *c, const struct custody_rules *rules, uint64_t now)
+{
+	bool copy_comes = c->sent_number && now < c->sent_us + rules->suspect_us;
+	bool has_copy_left = c->sent_number && !copy_comes;
+	return c->is_live && c->knows_all && !has_lost(c) && !has_copy_left &&
+	       (copy_comes || c->has_old);
+}
+
 void custody_answered(struct custody *c)
 {
 	c->knows_all = false;

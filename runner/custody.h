@@ -88,6 +88,9 @@ bool custody_turn(struct custody *c, const struct custody_rules *rules, struct h
 
 /* No copy exists but the one that is held. */
 bool custody_is_alone(const struct custody *c);
+/* It will be so within moments: a copy or an acknowledgement is under way. */
+bool custody_is_alone_soon(
+	const struct custody *c, const struct custody_rules *rules, uint64_t now);
 /* The same request once more: copy @number of ours from the hold queue, or, 0, from the request
  * queue or handed back by another. Gives in @ret what is to be acknowledged (connection 0:
  * nothing), which may be the delivery itself. @sent_us: when it was sent at the earliest. */

@@ -39,8 +39,7 @@ enum job_phase {
 	JOB_SUSPECT,   /* it may be running elsewhere: the other runners are asked */
 	JOB_ASKED,     /* terarium: its cancellation queue is asked */
 	JOB_HELD,      /* not to be started until it is played; takes no slot */
-	JOB_RETURNING, /* came while we were told to take none: goes back when it cannot come again
-			*/
+	JOB_RETURNING, /* goes back when it cannot come to us again and no second copy is about */
 	JOB_READY,     /* waits for a slot of its queue */
 	JOB_RUNNING,   /* with the engine */
 	JOB_OVER,      /* the final response is on its way */
@@ -321,7 +320,8 @@ void lease_init(struct daemon *daemon);
 void lease_connected(struct daemon *daemon);
 void lease_lost(struct daemon *daemon);
 void lease_end(struct daemon *daemon);
-void lease_tick(struct daemon *daemon); /* at least once a second */
+void lease_tick(struct daemon *daemon);      /* at least once a second */
+void lease_give_back(struct daemon *daemon); /* what waits for nothing but that */
 /* @knows_all: nobody had it before. */
 void lease_begin(struct job *job, uint16_t channel, uint64_t tag, bool knows_all);
 /* Without waiting for its time, or as soon as that can be. */

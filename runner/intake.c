@@ -304,7 +304,7 @@ void intake_forget(struct daemon *daemon)
 		next = job->hh_token.next;
 		bool waits = job->phase == JOB_SUSPECT || job->phase == JOB_READY ||
 			     job->phase == JOB_HELD || job->phase == JOB_RETURNING;
-		if (waits && !custody_is_parked(&job->custody))
+		if (waits && (job->phase == JOB_RETURNING || !custody_is_parked(&job->custody)))
 			job_free(job);
 	}
 }

@@ -229,10 +229,18 @@ void job_give_back(struct job *job)
 		job_free(job);
 		return;
 	}
-	log_notice("request.given-back", LOG_S("task", job->id));
-	task_events_tell(job, EVENT_RETURNED, CAUSE_NONE);
 	bool may_run_elsewhere = job->phase == JOB_SUSPECT;
 	job_stop_waiting(job);
+	/* Given back alone it is started at once; with a second copy about, after it was asked for.
+	 */
+	if (!may_run_elsewhere &&
+		custody_is_alone_soon(&job->custody, &daemon->rules, clock_now_us())) {
+		job->phase = JOB_RETURNING;
+		pings_soon(daemon);
+		return;
+	}
+	log_notice("request.given-back", LOG_S("task", job->id));
+	task_events_tell(job, EVENT_RETURNED, CAUSE_NONE);
 	if (may_run_elsewhere || !job->id || !job->copy.body.len ||
 		lease_hand_over(job, daemon->config->queues[job->queue].name, true) < 0)
 		job_return(job);

@@ -379,8 +379,8 @@ static void renew_if_due(struct job *job, uint64_t now)
 {
 	struct daemon *daemon = job->daemon;
 	if (daemon->publisher_up && lease_is_possible(daemon) && !daemon->stopping &&
-		job->phase != JOB_LEAVING && job->id && job->copy.body.len &&
-		custody_is_due(&job->custody, &daemon->rules, now))
+		job->phase != JOB_LEAVING && job->phase != JOB_RETURNING && job->id &&
+		job->copy.body.len && custody_is_due(&job->custody, &daemon->rules, now))
 		renew(job, now);
 }
 
@@ -416,6 +416,16 @@ static void hand_over_again(struct daemon *daemon, uint64_t now)
 	}
 }
 
+void lease_give_back(struct daemon *daemon)
+{
+	for (struct job *job = daemon->jobs_by_token, *next; job && !daemon->give_back_round;
+		job = next) {
+		next = job->hh_token.next;
+		if (job->phase == JOB_RETURNING)
+			job_give_back(job);
+	}
+}
+
 void lease_tick(struct daemon *daemon)
 {
 	uint64_t now = clock_now_us();
@@ -423,6 +433,7 @@ void lease_tick(struct daemon *daemon)
 	if (!fence_late(daemon, now) && daemon_hears(daemon))
 		daemon_consumer_lost(daemon, "the broker does not answer");
 	hand_over_again(daemon, now);
+	lease_give_back(daemon);
 	if (daemon_hears(daemon))
 		renew_due(daemon, now);
 	if (daemon_hears(daemon))

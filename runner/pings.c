@@ -114,6 +114,7 @@ void pings_on_answer(struct daemon *daemon, uint16_t channel)
 	if (pings->wanted && !pings->missing && (may_ask_hold(daemon) || !daemon->has_hold_queues))
 		ping(daemon);
 	lease_tell_freed(daemon, round);
+	lease_give_back(daemon);
 	daemon_on_ping(daemon);
 }
 

@@ -478,6 +478,43 @@ static void what_was_spread_is_not_alone(void **state)
 	assert_true(custody_is_live(&c));
 }
 
+static void what_is_under_way_is_waited_for(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	begin(&c);
+	assert_false(custody_is_alone_soon(&c, &rules, 1000 * S)); /* it is alone */
+	uint64_t number = custody_sent(&c, &rules, 1060 * S);
+	assert_true(custody_is_alone_soon(&c, &rules, 1061 * S));
+	/* A copy that does not come is not waited for for ever. */
+	assert_false(custody_is_alone_soon(&c, &rules, 1100 * S));
+	custody_confirmed(&c, number);
+	custody_again(&c, &rules, at(1, 2), true, number, 1062 * S, 1062 * S, &older);
+	assert_true(custody_turn(&c, &rules, &older));
+	custody_acknowledged(&c, 7);
+	assert_true(custody_is_alone_soon(&c, &rules, 1063 * S));
+	custody_proved(&c, 7, 1064 * S, true);
+	assert_true(custody_is_alone(&c));
+	assert_false(custody_is_alone_soon(&c, &rules, 1065 * S));
+}
+
+static void what_will_not_be_alone_is_not_waited_for(void **state)
+{
+	struct custody c;
+	(void)state;
+	begin(&c);
+	park(&c);
+	custody_spread(&c);
+	custody_sent(&c, &rules, 1200 * S);
+	assert_false(custody_is_alone_soon(&c, &rules, 1200 * S));
+	/* Whether the acknowledgement of the first was taken is not known. */
+	begin(&c);
+	park(&c);
+	custody_lost(&c);
+	assert_false(custody_is_alone_soon(&c, &rules, 1062 * S));
+}
+
 static void one_delivery_takes_the_place_of_another(void **state)
 {
 	struct custody c;
@@ -544,6 +581,8 @@ int main(void)
 		cmocka_unit_test(extra_copies_are_acknowledged),
 		cmocka_unit_test(a_copy_is_better_than_an_original),
 		cmocka_unit_test(what_was_spread_is_not_alone),
+		cmocka_unit_test(what_is_under_way_is_waited_for),
+		cmocka_unit_test(what_will_not_be_alone_is_not_waited_for),
 		cmocka_unit_test(one_delivery_takes_the_place_of_another),
 		cmocka_unit_test(a_number_is_used_once),
 	};
