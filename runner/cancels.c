@@ -66,13 +66,19 @@ static void write_later(struct daemon *daemon)
 {
 	struct cancels *cancels = &daemon->cancels;
 	uint32_t random = 0;
-	if (cancels->timer_is_set || !cancels->ledger.waiting || cancels->state != CANCELS_READ)
+	bool has_news = cancels->ledger.waiting || sweeps_have_news(&cancels->sweeps);
+	if (cancels->timer_is_set || !has_news || cancels->state != CANCELS_READ)
 		return;
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		random = (uint32_t)clock_now_us();
 	sd_event_source_set_time(cancels->timer, clock_now_us() + random % WRITE_SOON_US);
 	sd_event_source_set_enabled(cancels->timer, SD_EVENT_ONESHOT);
 	cancels->timer_is_set = true;
+}
+
+static bool next_note(struct cancels *cancels, struct note *ret)
+{
+	return ledger_next(&cancels->ledger, ret) || sweeps_next(&cancels->sweeps, ret);
 }
 
 static int on_timer(sd_event_source *source, uint64_t now, void *userdata)
@@ -84,9 +90,8 @@ static int on_timer(sd_event_source *source, uint64_t now, void *userdata)
 	cancels->timer_is_set = false;
 	/* In order, before it is known whether the last one was taken: so it is seen in the stream.
 	 */
-	for (unsigned n = 0;
-		n < WRITE_BATCH && cancels->state == CANCELS_READ &&
-		!mq_publisher_is_full(daemon->publisher) && ledger_next(&cancels->ledger, &note);
+	for (unsigned n = 0; n < WRITE_BATCH && cancels->state == CANCELS_READ &&
+			     !mq_publisher_is_full(daemon->publisher) && next_note(cancels, &note);
 		n++)
 		if (write_note(daemon, &note) < 0)
 			break;
@@ -98,7 +103,7 @@ void cancels_flush(struct daemon *daemon)
 {
 	struct note note;
 	while (daemon->publisher && daemon->cancels.state == CANCELS_READ &&
-		ledger_next(&daemon->cancels.ledger, &note))
+		next_note(&daemon->cancels, &note))
 		if (write_note(daemon, &note) < 0)
 			break;
 }
@@ -110,6 +115,20 @@ void cancels_heard(struct daemon *daemon, const char *id)
 	if (ledger_heard(&daemon->cancels.ledger, id, clock_wall_ms()) < 0)
 		log_error("cancels.not-written", LOG_S("task", id), LOG_ERRNO(-ENOMEM));
 	write_later(daemon);
+}
+
+void cancels_sweep(struct daemon *daemon, const struct control_selector *of, int64_t for_ms)
+{
+	int64_t now = clock_wall_ms();
+	if (sweeps_heard(&daemon->cancels.sweeps, of, now, now + for_ms) < 0)
+		log_error("cancels.not-written", LOG_S("op", "sweep"), LOG_ERRNO(-ENOMEM));
+	if (is_wanted(daemon))
+		write_later(daemon);
+}
+
+bool cancels_swept(const struct job *job, const struct request *request)
+{
+	return sweeps_fit(&job->daemon->cancels.sweeps, request, job->sent_ms, clock_wall_ms());
 }
 
 void cancels_too_late(struct daemon *daemon, const char *id)
@@ -137,7 +156,8 @@ static void tell_mark(struct daemon *daemon)
 {
 	char number[24];
 	snprintf(number, sizeof(number), "%llu", (unsigned long long)++daemon->cancels.mark);
-	write_note(daemon, &(struct note){ NOTE_MARK, number, clock_wall_ms(), NULL });
+	write_note(daemon,
+		&(struct note){ .op = NOTE_MARK, .id = number, .time_ms = clock_wall_ms() });
 }
 
 static bool is_our_mark(const struct daemon *daemon, const struct note *note)
@@ -171,6 +191,7 @@ static void finish_reading(struct daemon *daemon)
 		LOG_I("ignored", (int64_t)cancels->n_ignored),
 		LOG_I("ms", (int64_t)(clock_now_us() - cancels->since_us) / 1000));
 	ledger_visit_new(&cancels->ledger, apply, daemon);
+	control_sweep(daemon);
 	ledger_compare(&cancels->ledger);
 	write_later(daemon);
 	daemon_balance_soon(daemon);
@@ -180,6 +201,7 @@ static void begin(struct daemon *daemon)
 {
 	struct cancels *cancels = &daemon->cancels;
 	ledger_begin(&cancels->ledger);
+	sweeps_begin(&cancels->sweeps);
 	cancels->state = CANCELS_READING;
 	cancels->since_us = clock_now_us();
 	cancels->n_notes = cancels->n_ignored = 0;
@@ -214,6 +236,15 @@ static void read_cancel(struct daemon *daemon, const struct note *note)
 	write_later(daemon);
 }
 
+static void read_sweep(struct daemon *daemon, const struct note *note)
+{
+	struct cancels *cancels = &daemon->cancels;
+	if (note->until_ms - note->time_ms > DAY_MS)
+		ignore(daemon, "it is to hold for too long");
+	else if (sweeps_read(&cancels->sweeps, note) > 0 && cancels->state == CANCELS_READ)
+		control_sweep(daemon);
+}
+
 static void read_note(struct daemon *daemon, const struct note *note)
 {
 	struct cancels *cancels = &daemon->cancels;
@@ -226,6 +257,8 @@ static void read_note(struct daemon *daemon, const struct note *note)
 		ignore(daemon, "its time is to come");
 	} else if (age > DAY_MS) {
 		return;
+	} else if (note->op == NOTE_SWEEP) {
+		read_sweep(daemon, note);
 	} else if (note->op == NOTE_CANCEL) {
 		read_cancel(daemon, note);
 	} else if (ledger_read_over(&cancels->ledger, note->id, note->time_ms)) {
@@ -367,6 +400,7 @@ void cancels_tick(struct daemon *daemon)
 	uint64_t now = clock_now_us();
 	cancels->has_complained = false;
 	ledger_forget_old(&cancels->ledger, clock_wall_ms());
+	sweeps_forget_old(&cancels->sweeps, clock_wall_ms());
 	if (!daemon->consumer)
 		return;
 	if (cancels->state == CANCELS_OFF && daemon->topology.has_cancels_channel &&
@@ -394,4 +428,5 @@ void cancels_deinit(struct daemon *daemon)
 {
 	daemon->cancels.timer = sd_event_source_unref(daemon->cancels.timer);
 	ledger_deinit(&daemon->cancels.ledger);
+	sweeps_deinit(&daemon->cancels.sweeps);
 }

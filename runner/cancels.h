@@ -15,8 +15,10 @@
 
 #include "mq/connection.h"
 #include "runner/ledger.h"
+#include "runner/sweeps.h"
 
 struct daemon;
+struct job;
 
 enum cancels_state {
 	CANCELS_OFF,     /* not wanted, or not to be had for now */
@@ -26,6 +28,7 @@ enum cancels_state {
 
 struct cancels {
 	struct ledger ledger;
+	struct sweeps sweeps;
 	sd_event_source *timer; /* writes what is to be written */
 	bool timer_is_set;
 	enum cancels_state state;
@@ -61,6 +64,10 @@ void cancels_on_declared(struct daemon *daemon);
 
 /* A cancel has come that is not too late. */
 void cancels_heard(struct daemon *daemon, const char *id);
+/* One for all that is selected, to hold for so long also for what comes from queues. */
+void cancels_sweep(struct daemon *daemon, const struct control_selector *of, int64_t for_ms);
+/* Whether such a one is for the request of @job. */
+bool cancels_swept(const struct job *job, const struct request *request);
 /* One has come that is. */
 void cancels_too_late(struct daemon *daemon, const char *id);
 /* The final response of the task is safe. */

@@ -279,44 +279,70 @@ static bool tell(struct inquiry *q, const char *id, bool is_one_of_many)
 	return true;
 }
 
-static bool fits(const char *wanted, const char *is)
+static bool is_selected(const struct job *job, const void *userdata)
 {
-	return !wanted || (is && strcmp(wanted, is) == 0);
+	const struct inquiry *q = userdata;
+	return (job->phase != JOB_OVER || wants_facts(q)) &&
+	       sweeps_selects(&q->control->selector, request_of(job));
 }
 
-static bool is_selected(const struct inquiry *q, const struct job *job)
+static bool is_swept(const struct job *job, const void *userdata)
 {
-	const struct control_selector *s = &q->control->selector;
-	if (!job->is_listed || job->phase == JOB_LEAVING || job->phase == JOB_NEW ||
-		(job->phase == JOB_OVER && !wants_facts(q)))
-		return false;
-	const struct request *request = request_of(job);
-	return fits(s->program, request->script) && fits(s->group, request->group) &&
-	       fits(s->user, request->user_id) && fits(s->project, request->project_id);
+	(void)userdata;
+	return job->phase != JOB_OVER && cancels_swept(job, request_of(job));
 }
 
-/* What is done to one may free others. */
-static char **select_ids(struct inquiry *q, size_t *ret_n)
+/* By their ids, for what is done to one may free others. */
+static char **select_ids(struct daemon *daemon,
+	bool (*is_wanted)(const struct job *job, const void *userdata), const void *userdata,
+	size_t *ret_n)
 {
-	size_t max = HASH_CNT(hh_token, q->daemon->jobs_by_token), n = 0;
+	size_t max = HASH_CNT(hh_token, daemon->jobs_by_token), n = 0;
 	char **ids = calloc(max + 1, sizeof(*ids));
-	for (struct job *job = q->daemon->jobs_by_token; ids && job; job = job->hh_token.next)
-		if (is_selected(q, job) && (ids[n] = strdup(job->id)))
+	for (struct job *job = daemon->jobs_by_token; ids && job; job = job->hh_token.next)
+		if (job->is_listed && job->phase != JOB_LEAVING && job->phase != JOB_NEW &&
+			is_wanted(job, userdata) && (ids[n] = strdup(job->id)))
 			n++;
-	*ret_n = n;
+	*ret_n = ids ? n : 0;
 	return ids;
+}
+
+/* What is still in queues is cancelled when it comes. */
+static void sweep(struct inquiry *q)
+{
+	int64_t seconds;
+	if (parse_int(q->control->queued, 1, INT32_MAX, &seconds) == 0)
+		cancels_sweep(q->daemon, &q->control->selector, seconds * 1000);
+	log_info("tasks.swept", LOG_S("group", q->control->selector.group),
+		LOG_S("program", q->control->selector.program),
+		LOG_S("user", q->control->selector.user),
+		LOG_S("project", q->control->selector.project), LOG_S("s", q->control->queued));
 }
 
 static void many(struct inquiry *q)
 {
 	size_t n, told = 0;
-	char **ids = select_ids(q, &n);
-	for (size_t i = 0; ids && i < n; i++) {
+	char **ids = select_ids(q->daemon, is_selected, q, &n);
+	if (q->control->queued)
+		sweep(q);
+	for (size_t i = 0; i < n; i++) {
 		told += tell(q, ids[i], true);
 		free(ids[i]);
 	}
 	free(ids);
 	control_answer_end(q, told);
+}
+
+/* As if each had been named. */
+void control_sweep(struct daemon *daemon)
+{
+	size_t n;
+	char **ids = select_ids(daemon, is_swept, NULL, &n);
+	for (size_t i = 0; i < n; i++) {
+		control_cancel(daemon, ids[i]);
+		free(ids[i]);
+	}
+	free(ids);
 }
 
 void control_tasks(struct inquiry *q)

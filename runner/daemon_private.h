@@ -102,6 +102,7 @@ struct job {
 	UT_hash_handle hh_id, hh_token;
 	uint64_t token;    /* names the job to the publisher */
 	uint64_t since_us; /* when it came */
+	int64_t sent_ms;   /* when it was sent, as the request says (since 1970); 0: it does not */
 
 	enum job_phase phase;
 	size_t queue;      /* index of its request queue */
@@ -428,6 +429,8 @@ void leftovers_deinit(struct daemon *daemon);
 /* "accepted", "gone", or NULL: not ours, so others may have it, or its request is still to come,
  * and it is remembered for that. */
 const char *control_cancel(struct daemon *daemon, const char *id);
+/* Cancels what is here and was swept (cancels.h). */
+void control_sweep(struct daemon *daemon);
 void control_on_message(struct daemon *daemon, struct mq_delivery *delivery);
 
 /* cancellation.c */

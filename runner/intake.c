@@ -18,6 +18,11 @@
 #define ROUTING_KEY_MAX 255
 /* Longer headers are not handed on: with all the others they must fit into one frame. */
 #define TRACE_MAX 512
+/* A request that says that it was sent longer ago, or so much later than now, has a bad clock. */
+#define SENT_AGO_MAX_MS   (366 * 24 * 3600 * (int64_t)1000)
+#define SENT_AHEAD_MAX_MS (3600 * (int64_t)1000)
+/* Some write milliseconds where AMQP wants seconds. */
+#define SECONDS_MAX 100000000000ULL
 
 /* ---- what the headers say ---- */
 
@@ -26,6 +31,23 @@ static int64_t number_of(const struct mq_delivery *delivery, const char *name)
 	const struct mq_header *header = mq_properties_header(&delivery->properties, name);
 	bool is_number = header && header->kind == MQ_HEADER_INT && header->number > 0;
 	return !is_number ? 0 : header->number < INT32_MAX ? header->number : INT32_MAX;
+}
+
+static int64_t plausible(int64_t sent_ms)
+{
+	int64_t age = clock_wall_ms() - sent_ms;
+	return age < SENT_AGO_MAX_MS && age > -SENT_AHEAD_MAX_MS ? sent_ms : 0;
+}
+
+/* 0: it does not say, or that cannot be. */
+static int64_t sent_ms_of(const struct mq_delivery *delivery)
+{
+	const struct mq_properties *p = &delivery->properties;
+	const struct mq_header *header = mq_properties_header(p, HEADER_SENT);
+	int64_t sent = header && header->kind == MQ_HEADER_INT ? plausible(header->number) : 0;
+	if (sent || p->timestamp > INT64_MAX)
+		return sent;
+	return plausible((int64_t)p->timestamp * (p->timestamp < SECONDS_MAX ? 1000 : 1));
 }
 
 static bool is_parked_copy(const struct mq_delivery *delivery)
@@ -327,7 +349,7 @@ void intake_start(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
 	struct error err = { 0 };
-	if (memory_take(&daemon->cancelled, job->id)) {
+	if (memory_take(&daemon->cancelled, job->id) || cancels_swept(job, &job->request)) {
 		replies_cancelled(job, &job->request);
 		return;
 	}
@@ -462,7 +484,8 @@ void intake_delivery(struct daemon *daemon, struct mq_event *event)
 		job_give_back(job);
 		return;
 	}
-	task_events_accept(job, &request, delivery);
+	job->sent_ms = sent_ms_of(delivery);
+	task_events_accept(job, &request);
 	if (r != REQUEST_OK || !usable) {
 		refuse_request(job, &request, r, delivery, err.text);
 		return;

@@ -20,13 +20,8 @@
 #define LAST_WORDS_MS 500
 /* The same problem is said again after so long. */
 #define SAY_AGAIN_US (600 * (uint64_t)1000000)
-/* A request that says that it was sent longer ago, or so much later than now, has a bad clock. */
-#define SENT_AGO_MAX_MS   (366 * 24 * 3600 * (int64_t)1000)
-#define SENT_AHEAD_MAX_MS (3600 * (int64_t)1000)
-/* Some write milliseconds where AMQP wants seconds. */
-#define SECONDS_MAX 100000000000ULL
 
-#define TOLD_ONCE   (EVENT_BIT(EVENT_WAITING) | EVENT_BIT(EVENT_ENDING) | EVENT_BIT(EVENT_RETURNED))
+#define TOLD_ONCE    (EVENT_BIT(EVENT_WAITING) | EVENT_BIT(EVENT_ENDING) | EVENT_BIT(EVENT_RETURNED))
 
 /* ---- publishing ---- */
 
@@ -100,33 +95,13 @@ static void publish_of_job(struct job *job, struct task_event_facts *facts)
 
 /* ---- of a task ---- */
 
-static bool is_plausible(int64_t sent_ms, int64_t now)
-{
-	return sent_ms > now - SENT_AGO_MAX_MS && sent_ms < now + SENT_AHEAD_MAX_MS;
-}
-
-static int64_t sent_at(const struct mq_delivery *delivery, int64_t now)
-{
-	const struct mq_properties *p = &delivery->properties;
-	const struct mq_header *header = mq_properties_header(p, HEADER_SENT);
-	int64_t sent = 0;
-	if (header && header->kind == MQ_HEADER_INT && is_plausible(header->number, now))
-		return header->number;
-	if (p->timestamp < SECONDS_MAX)
-		sent = (int64_t)p->timestamp * 1000;
-	else if (p->timestamp < INT64_MAX)
-		sent = (int64_t)p->timestamp;
-	return is_plausible(sent, now) ? sent : now;
-}
-
 /* Without memory the event lacks it. */
 static char *copy_of(const char *text)
 {
 	return text && *text ? strdup(text) : NULL;
 }
 
-void task_events_accept(
-	struct job *job, const struct request *request, const struct mq_delivery *delivery)
+void task_events_accept(struct job *job, const struct request *request)
 {
 	struct job_events *e = &job->events;
 	if (!job->daemon->events.publisher || !job->id)
@@ -137,7 +112,7 @@ void task_events_accept(
 		.group = copy_of(request->group),
 		.user = copy_of(request->user_id),
 		.project = copy_of(request->project_id),
-		.sent_ms = sent_at(delivery, clock_wall_ms()),
+		.sent_ms = job->sent_ms ? job->sent_ms : clock_wall_ms(),
 		.waited_ms = EVENT_UNKNOWN,
 	};
 }

@@ -48,8 +48,7 @@ void task_events_finish(struct daemon *daemon);
 void task_events_stop(struct daemon *daemon);
 
 /* The job has a request (as far as that could be read), which came with @delivery. */
-void task_events_accept(
-	struct job *job, const struct request *request, const struct mq_delivery *delivery);
+void task_events_accept(struct job *job, const struct request *request);
 /* Something else than its end happened to it. What can happen once only (waiting, ending, returned)
  * is told once. */
 void task_events_tell(struct job *job, enum event_kind kind, enum cause cause);

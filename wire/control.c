@@ -6,8 +6,9 @@
 
 #include "common/parse.h"
 
-#define SLOTS_MAX 10000
-#define TAIL_MAX  (1 << 20)
+#define SLOTS_MAX  10000
+#define TAIL_MAX   (1 << 20)
+#define QUEUED_MAX (24 * 3600)
 
 enum about { ABOUT_TASKS, ABOUT_RUNNERS, BETWEEN_RUNNERS };
 
@@ -83,6 +84,7 @@ bool control_is_about_tasks(enum control_op op)
 	{ .name = "project", .value = &(c)->selector.project }, \
 	{ .name = "runner", .value = &(c)->selector.runner }, \
 	{ .name = "all", .value = &(c)->selector.all, .or_number = true }, \
+	{ .name = "queued", .value = &(c)->queued, .or_number = true }, \
 	{ .name = "signal", .value = &(c)->signal, .or_number = true }, \
 	{ .name = "slots", .value = &(c)->slots, .or_number = true }, \
 	{ .name = "tail", .value = &(c)->tail, .or_number = true }, \
@@ -150,14 +152,29 @@ static int check_between(const struct control *c, struct error *err)
 	return r;
 }
 
-static int check_number(const char *name, const char *text, int64_t max, struct error *err)
+static int check_number(
+	const char *name, const char *text, int64_t min, int64_t max, struct error *err)
 {
 	int64_t number;
 
-	if (text && parse_int(text, 0, max, &number) < 0)
-		return error_set(err, -EINVAL, "%s must be a whole number from 0 to %lld", name,
-			(long long)max);
+	if (text && parse_int(text, min, max, &number) < 0)
+		return error_set(err, -EINVAL, "%s must be a whole number from %lld to %lld", name,
+			(long long)min, (long long)max);
 	return 0;
+}
+
+/* What is in a queue is nobody's, and is reached by its id anyway. */
+static int check_queued(const struct control *c, struct error *err)
+{
+	if (!c->queued)
+		return 0;
+	if (c->op != CONTROL_CANCEL && c->op != CONTROL_KILL)
+		return error_set(err, -EINVAL, "queued is for cancel and kill alone");
+	if (c->id || c->selector.runner)
+		return error_set(err, -EINVAL,
+			"queued goes with group, program, user, project or "
+			"all, not with id or runner");
+	return check_number("queued", c->queued, 1, QUEUED_MAX, err);
 }
 
 static int check_arguments(const struct control *c, struct error *err)
@@ -169,8 +186,10 @@ static int check_arguments(const struct control *c, struct error *err)
 	if (r == 0 && c->op == CONTROL_SET_SLOTS && !c->slots)
 		r = error_set(err, -EINVAL, "slots is missing");
 	if (r == 0)
-		r = check_number("slots", c->slots, SLOTS_MAX, err);
-	return r < 0 ? r : check_number("tail", c->tail, TAIL_MAX, err);
+		r = check_number("slots", c->slots, 0, SLOTS_MAX, err);
+	if (r == 0)
+		r = check_number("tail", c->tail, 0, TAIL_MAX, err);
+	return r < 0 ? r : check_queued(c, err);
 }
 
 static int check(const char *op, struct control *c, struct error *err)

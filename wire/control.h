@@ -54,6 +54,8 @@ struct control {
 	enum control_op op;
 	char *id; /* of the task; NULL: those that are selected */
 	struct control_selector selector;
+	char *queued;   /* cancel, kill: seconds for which what is selected is cancelled when it
+			   comes from a queue; NULL: only what runners have */
 	char *signal;   /* signal: name ("USR1", "SIGUSR1") or number */
 	char *slots;    /* set-slots: a number */
 	char *tail;     /* status: how many bytes of stdout and stderr are wanted */

@@ -9,6 +9,7 @@ import pytest
 from support.broker import PASSWORD, USER, Broker
 from support.client import Client, Names, TerariumClient
 from support.paths import ACT, PROGRAMS, ROOT, TASKRUNNER
+from support.proxy import Proxy
 from support.runner import Runner, base_config
 from support.taskctl import Taskctl
 from support.waiting import hurry, wait_until
@@ -135,6 +136,13 @@ def runner(broker, client, names, tmp_path, start_runner):
         return start_runner(broker, client, config, name=config.get("name"), ready=ready,
                             arguments=arguments, environment=environment, wrapper=wrapper)
     return start
+
+
+@pytest.fixture
+def proxy(broker):
+    p = Proxy(broker.port)
+    yield p
+    p.close()
 
 
 @pytest.fixture

@@ -415,6 +415,9 @@ WRONG = [
     ({"op": "set-slots", "all": True}, "slots is missing"),
     ({"op": "set-slots", "all": True, "slots": 1e9}, "slots must be"),
     ({"op": "status", "id": "x", "tail": "much"}, "tail must be"),
+    ({"op": "cancel", "id": "x", "queued": 60}, "queued goes with"),
+    ({"op": "cancel", "all": True, "queued": "for ever"}, "queued must be"),
+    ({"op": "hold", "group": "g", "queued": 60}, "queued is for"),
 ]
 
 

@@ -12,7 +12,6 @@ import pytest
 from support import processes
 from support.broker import PASSWORD
 from support.paths import ROOT, TASKRUNNER, TIME_LEFT
-from support.proxy import Proxy
 from support.runner import SOON, act, base_config, program, steps
 from support.waiting import DEADLINE, wait_until
 
@@ -423,13 +422,6 @@ def test_request_that_another_runner_gave_back(runner, client, tmp_path):
     final = client.final("nightly")
     assert (final.output, final.headers["x-tr-runner"]) == (b"two", stays.name)
     assert client.final(busy).status == "SUCCESS"
-
-
-@pytest.fixture
-def proxy(broker):
-    p = Proxy(broker.port)
-    yield p
-    p.close()
 
 
 def test_acknowledgement_that_was_lost(runner, client, proxy, tmp_path):

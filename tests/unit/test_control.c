@@ -270,6 +270,14 @@ static void test_selectors(void **state)
 		{ "{\"op\":\"set-slots\",\"runner\":\"r\",\"slots\":\"many\"}", "slots must be" },
 		{ "{\"op\":\"set-slots\",\"runner\":\"r\",\"slots\":10001}", "slots must be" },
 		{ "{\"op\":\"set-slots\",\"all\":true,\"slots\":0,\"queue\":\"q\"}", NULL },
+		{ "{\"op\":\"cancel\",\"group\":\"g\",\"queued\":60}", NULL },
+		{ "{\"op\":\"kill\",\"all\":true,\"queued\":\"86400\"}", NULL },
+		{ "{\"op\":\"cancel\",\"group\":\"g\",\"queued\":0}", "queued must be" },
+		{ "{\"op\":\"cancel\",\"group\":\"g\",\"queued\":86401}", "queued must be" },
+		{ "{\"op\":\"cancel\",\"id\":\"x\",\"queued\":60}", "queued goes with" },
+		{ "{\"op\":\"cancel\",\"group\":\"g\",\"runner\":\"r\",\"queued\":60}",
+			"queued goes with" },
+		{ "{\"op\":\"pause\",\"group\":\"g\",\"queued\":60}", "queued is for" },
 	};
 
 	(void)state;
@@ -295,7 +303,10 @@ static void test_notes(void **state)
 		"{\"op\":\"cancel\",\"id\":\"..\",\"time\":\"5\"}",
 		"{\"op\":\"cancel\",\"time\":\"5\"}", "{\"id\":\"x\",\"time\":\"5\"}",
 		"{\"op\":\"who-has\",\"id\":\"x\",\"time\":\"5\"}",
-		"{\"op\":\"mark\",\"id\":\"x\",\"time\":\"5\"}" };
+		"{\"op\":\"mark\",\"id\":\"x\",\"time\":\"5\"}",
+		"{\"op\":\"sweep\",\"group\":\"g\",\"time\":\"5\"}",
+		"{\"op\":\"sweep\",\"group\":\"g\",\"time\":\"5\",\"until\":\"4\"}",
+		"{\"op\":\"sweep\",\"group\":7,\"time\":\"5\",\"until\":\"6\"}" };
 	struct note note = { .op = NOTE_OVER, .id = "a", .time_ms = 17, .instance = "00" };
 	struct note back = { 0 };
 	struct buf body = { 0 };
@@ -319,6 +330,31 @@ static void test_notes(void **state)
 	}
 }
 
+static void test_note_of_a_sweep(void **state)
+{
+	struct note note = { .op = NOTE_SWEEP,
+		.of = { .group = "g", .user = "u" },
+		.time_ms = 17,
+		.until_ms = 18,
+		.instance = "00" };
+	struct note back = { 0 };
+	struct buf body = { 0 };
+
+	(void)state;
+	assert_int_equal(note_encode(&note, &body), 0);
+	assert_true(slice_equal(buf_slice(&body),
+		"{\"op\":\"sweep\",\"group\":\"g\",\"user\":\"u\",\"time\":\"17\",\"until\":\"18\","
+		"\"instance\":\"00\"}"));
+	assert_int_equal(note_decode(buf_slice(&body), &back, NULL), 0);
+	assert_int_equal(back.op, NOTE_SWEEP);
+	assert_string_equal(back.of.group, "g");
+	assert_string_equal(back.of.user, "u");
+	assert_null(back.of.program);
+	assert_int_equal(back.until_ms, 18);
+	note_deinit(&back);
+	buf_deinit(&body);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +367,7 @@ int main(void)
 		cmocka_unit_test(test_selectors),
 		cmocka_unit_test(test_answer_faults),
 		cmocka_unit_test(test_notes),
+		cmocka_unit_test(test_note_of_a_sweep),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

@@ -12,7 +12,7 @@ BASIC_QOS_OK = b"\x00\x3c\x00\x0b"
 class Proxy:
     """Forwards TCP connections. Once told to, it lets nothing more through to the broker on those that
     consume, so that acknowledgements are sent and never arrive. Or it ends these right behind the
-    broker's next answer to a ping."""
+    broker's next answer to a ping. Or it lets nobody in."""
 
     def __init__(self, port):
         self.broker = ("127.0.0.1", port)
@@ -22,6 +22,7 @@ class Proxy:
         self.consuming = []  # pairs of sockets
         self.swallows = False
         self.ends_at_pong = False
+        self.lets_in = True
         self.ack_is_lost = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -41,6 +42,9 @@ class Proxy:
         while True:
             try:
                 peer, _ = self.listener.accept()
+                if not self.lets_in:
+                    peer.close()
+                    continue
                 broker = socket.create_connection(self.broker)
             except OSError:
                 return
