@@ -99,6 +99,20 @@ void job_stop_waiting(struct job *job)
 	}
 }
 
+/* A copy that came before its confirm. Needed is one that is all there is: it comes to us again. */
+static void settle_arrived(struct job *job, bool is_needed)
+{
+	struct daemon *daemon = job->daemon;
+	struct holding arrived = job->custody.arrived;
+	job->custody.arrived = (struct holding){ 0 };
+	if (!daemon->consumer || !arrived.connection || arrived.connection != daemon->connection)
+		return;
+	int r = is_needed ? mq_nack(daemon->consumer, arrived.channel, arrived.tag, true)
+			  : mq_ack(daemon->consumer, arrived.channel, arrived.tag, false);
+	if (r < 0)
+		daemon_consumer_lost(daemon, "a delivery could not be settled");
+}
+
 void job_free(struct job *job)
 {
 	struct daemon *daemon = job->daemon;
@@ -108,6 +122,7 @@ void job_free(struct job *job)
 	control_end(job);
 	job_stop_waiting(job);
 	slots_release(job);
+	settle_arrived(job, true);
 	HASH_DELETE(hh_token, daemon->jobs_by_token, job);
 	job_unlist(job);
 	free(job->id);
@@ -139,6 +154,8 @@ static bool settle(struct job *job, enum settling how)
 {
 	struct daemon *daemon = job->daemon;
 	const struct holding *held = &job->custody.held;
+	if (how == ACKNOWLEDGE || custody_is_live(&job->custody))
+		settle_arrived(job, false);
 	if (!daemon->consumer || !custody_is_live(&job->custody) ||
 		held->connection != daemon->connection)
 		return false;
@@ -185,7 +202,7 @@ bool job_settle(struct job *job)
 {
 	const struct custody *c = &job->custody;
 	/* The copy that is under way is as little needed as what is held. */
-	if (c->sent_number && job->id)
+	if (c->sent_number && !c->arrived.connection && job->id)
 		memory_add_print(&job->daemon->surplus, job->id, c->sent_number);
 	return settle(job, ACKNOWLEDGE);
 }

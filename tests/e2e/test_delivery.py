@@ -474,7 +474,7 @@ def test_stopped_runner_is_killed(fleet, gate):
 @pytest.fixture
 def other_runner(names):
     """other_runner(client): plays a runner that is asked who has a request, and says "leased" as
-    long as .has is true; .asked counts."""
+    long as .has is true, or when it is told to; .asked counts."""
     class Other:
         def __init__(self, client):
             self.has, self.asked = True, 0
@@ -489,9 +489,11 @@ def other_runner(names):
             self.asked += 1
             answer = {"op": "holder", "id": said["x-tr-id"], "instance": "00ff",
                       "state": "leased", "question": said["x-tr-question"]}
+            self.answer = lambda: channel.basic_publish(
+                "", properties.reply_to, json.dumps(answer).encode(),
+                pika.BasicProperties(content_type="application/json"))
             if self.has:
-                channel.basic_publish("", properties.reply_to, json.dumps(answer).encode(),
-                                      pika.BasicProperties(content_type="application/json"))
+                self.answer()
     return Other
 
 
@@ -518,6 +520,28 @@ def test_copy_that_was_dropped_is_not_taken_for_a_later_one(fleet, broker, names
     client.wait(lambda: client.count(names.queue) == 1, "it is given back")
     client.ask("undrain", all=True)
     assert only_final(client, id).output == b"x"
+
+
+def test_copy_that_is_here_before_its_confirm_is_dropped(broker, proxy, names, tmp_path, clients,
+                                                         start_runner, other_runner):
+    """Another has the request: then the copy is not to hang in the hold queue, unacknowledged."""
+    clients.append(Client(broker, names))
+    client = clients[0]
+    config = base_config(broker, names, tmp_path / "run")
+    config["broker"].update(addresses=proxy.address, heartbeat="60s")
+    r = start_runner(broker, client, config)
+    other, id = other_runner(client), str(uuid.uuid4())
+    other.has = False
+    assert client.run("act", steps())[-1].status == "SUCCESS"
+    proxy.lets_confirms_through.clear()
+    copy_of(client, id, request_body(client, id, ["output", "x"]))
+    client.wait(lambda: other.asked and set(hold_queues(broker, r).values()) == {1}, "a copy")
+    other.answer()
+    client.wait(lambda: "request.found task=%s" % id in r.log, "another has it")
+    client.wait(lambda: set(hold_queues(broker, r).values()) == {0}, "it is dropped")
+    proxy.lets_confirms_through.set()
+    assert client.run("act", steps(["output", "y"]))[-1].output == b"y"
+    assert not client.by_id[id]
 
 
 def test_free_is_said_of_one_giving_back(fleet):

@@ -100,7 +100,7 @@ def test_runner_that_starts_later_knows_it(runner, client, names):
     assert client.final(other).status == "SUCCESS"
 
 
-def test_runner_that_was_cut_off_ends_what_it_runs(runner, client, broker, names, proxy):
+def test_runner_that_was_cut_off_ends_what_it_runs(proxy, runner, client):
     """It did not hear the word, and reads of it when it is back."""
     first = runner()
     first.wait_log("cancels.read")

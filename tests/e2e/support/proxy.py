@@ -12,7 +12,8 @@ BASIC_QOS_OK = b"\x00\x3c\x00\x0b"
 class Proxy:
     """Forwards TCP connections. Once told to, it lets nothing more through to the broker on those that
     consume, so that acknowledgements are sent and never arrive. Or it ends these right behind the
-    broker's next answer to a ping. Or it lets nobody in."""
+    broker's next answer to a ping. Or it lets nobody in. Or what publishes is told nothing for a
+    while."""
 
     def __init__(self, port):
         self.broker = ("127.0.0.1", port)
@@ -23,6 +24,8 @@ class Proxy:
         self.swallows = False
         self.ends_at_pong = False
         self.lets_in = True
+        self.lets_confirms_through = threading.Event()
+        self.lets_confirms_through.set()
         self.ack_is_lost = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -34,6 +37,7 @@ class Proxy:
             shut(*pair)
 
     def close(self):
+        self.lets_confirms_through.set()
         shut(self.listener, *self.sockets)
         for s in [self.listener, *self.sockets]:
             s.close()
@@ -67,6 +71,8 @@ class Proxy:
 
     def _to_peer(self, broker, peer):
         for data in read(broker):
+            if (peer, broker) not in self.consuming:
+                self.lets_confirms_through.wait()
             send(peer, data)
             if self.ends_at_pong and BASIC_QOS_OK in data and (peer, broker) in self.consuming:
                 break
