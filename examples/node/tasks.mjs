@@ -11,9 +11,18 @@ const final = ['SUCCESS', 'FAILED', 'CANCELLED']
 const patience = 10000 // ms for a first answer
 const quiet = 500 // ms after which no other runner will answer
 
+function once (tell) {
+  let told = false
+  return () => {
+    if (!told) tell()
+    told = true
+  }
+}
+
 async function submit (channel, replies, program, input = '') {
   const request = { id: randomUUID(), script: program, input: Buffer.from(input).toString('base64') }
   let seen = [0, 0]
+  const tellId = once(() => console.log(request.id))
   const ended = new Promise(resolve => {
     channel.consume(replies, ({ properties, content }) => {
       // A response may come twice, and one of an earlier run late.
@@ -21,6 +30,7 @@ async function submit (channel, replies, program, input = '') {
       if (attempt < seen[0] || (attempt === seen[0] && sequence <= seen[1])) return
       seen = [attempt, sequence]
       const { status, output } = JSON.parse(content)
+      tellId() // a task may have begun before we know that its request is safe
       console.log(`${status} ${Buffer.from(output ?? '', 'base64')}`.trim())
       if (final.includes(status)) resolve(status === 'SUCCESS' ? 0 : 1)
     }, { noAck: true })
@@ -36,7 +46,7 @@ async function submit (channel, replies, program, input = '') {
     headers: { 'x-tr-sent': Date.now() }
   })
   await Promise.race([channel.waitForConfirms(), returned])
-  console.log(request.id)
+  tellId()
   return Promise.race([ended, returned])
 }
 

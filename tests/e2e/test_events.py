@@ -94,7 +94,8 @@ def test_all_ends(runner, client, listener):
         client.submit("act", steps(["exit", 3])): ("failed", "exited"),
         client.submit("act", steps(["kill", 9])): ("failed", "killed"),
         client.submit("act", steps(["sleep", 200]), timeoutSeconds=0.2): ("failed", "timed-out"),
-        client.submit("act", steps(["output", "x" * 3000])): ("failed", "output-too-large"),
+        client.submit("act", steps(["output", "x" * 3000], ["sleep", 200])):
+            ("failed", "output-too-large"),
         client.submit("no-such-program"): ("failed", "not-found"),
         client.submit("../act"): ("failed", "refused"),
         client.submit("act", timeoutSeconds="soon"): ("failed", "protocol-error"),

@@ -337,8 +337,9 @@ def test_wait_through_a_restart_of_the_broker(own_broker, names, tmp_path, clien
     r = start_runner(own_broker, clients[0], base_config(own_broker, names, tmp_path / "run"))
     file = tmp_path / "go"
     id = submit(taskctl, "act", input=steps(["wait_for", str(file)], ["output", "after all"]))
-    waiting = taskctl.start("wait", id, "-o", "json")
-    wait_until(lambda: kept(clients[0], id), "it runs")
+    over = submit(taskctl, "act", input=steps(["output", "x"]))
+    waiting = taskctl.start("wait", id, over, "-o", "json")
+    wait_stdout(waiting, over)  # it has looked for both
     own_broker.down()
     wait_stderr(waiting, "lost the connection", "connecting again")
     own_broker.start()
