@@ -10,7 +10,7 @@ from harness.scene import scenario
 
 
 @scenario("redelivery-storm",
-          short=[dict(tasks=20, slots=10, limit=8, drops=11),
+          short=[dict(tasks=15, slots=10, limit=5, drops=7),
                  dict(tasks=10, slots=10, limit=8, drops=11, seconds=14, heartbeat=6, ack="hold")],
           full=[dict(tasks=1000, slots=200, limit=20, drops=25),
                 dict(tasks=1000, slots=200, limit=20, drops=25, ack="hold")])
