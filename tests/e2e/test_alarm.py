@@ -15,7 +15,7 @@ from support.waiting import wait_until
 def alarmed(own_broker, names, tmp_path, clients, start_runner):
     """alarmed(n, …): n runners, each with a task, whose connections are blocked; gives the client, the
     ids of the tasks, and the runners."""
-    def start(n=1, **sections):
+    def start(n=1, of="memory", **sections):
         clients.append(Client(own_broker, names))
         client = clients[-1]
         client.may_repeat = True
@@ -28,7 +28,7 @@ def alarmed(own_broker, names, tmp_path, clients, start_runner):
                 ["progress", "up"], ["wait_for", str(tmp_path / "talk")], ["progress", "more"],
                 ["sleep", 200])))
             client.wait_progress(ids[-1])
-        own_broker.alarm(True)
+        own_broker.alarm(True, of)
         (tmp_path / "talk").touch()
         for r in runners:
             r.wait_log("broker.blocked")
@@ -66,8 +66,9 @@ def cancel(names):
         connection.close()
 
 
-def test_cancel_is_answered_and_obeyed(alarmed, own_broker, cancel):
-    client, (id,), (r,) = alarmed()
+@pytest.mark.parametrize("of", ["memory", "disk"])
+def test_cancel_is_answered_and_obeyed(alarmed, own_broker, cancel, of):
+    client, (id,), (r,) = alarmed(of=of)
     pids = r.processes([id])
     assert pids
     headers = cancel(own_broker, id)()

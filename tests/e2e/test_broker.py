@@ -13,6 +13,7 @@ import pytest
 
 from support import processes
 from support.client import Client
+from support.proxy import Proxy
 from support.runner import SOON, act, base_config, steps
 from support.strict import Response
 from support.waiting import wait_until
@@ -40,6 +41,29 @@ def test_broker_restart(restartable):
         assert client.final(id).output == b"after"
         wait_until(lambda: processes.count_fds(r.pid) <= fds, "no more descriptors than before")
     assert r.process.poll() is None
+
+
+def test_next_address_when_one_is_gone(broker, names, client, tmp_path, start_runner):
+    """Nothing is lost on the way from one to the other, and what runs goes on."""
+    gone, ways = "amqp://127.0.0.1:1", [Proxy(broker.port), Proxy(broker.port)]
+    config = base_config(broker, names, tmp_path / "run")
+    config["broker"]["addresses"] = [gone, *(way.address for way in ways)]
+    try:
+        r = start_runner(broker, client, config)
+        assert ways[0].sockets and not ways[1].sockets
+        running = client.submit("act", steps(["progress", "up"], ["wait_for", str(tmp_path / "go")]))
+        client.wait_progress(running)
+        ways[0].close()
+        ids = [client.submit("act", steps(["output", "x"])) for _ in range(20)]
+        assert {client.final(id).output for id in ids} == {b"x"}
+        assert ways[1].sockets
+        (tmp_path / "go").touch()
+        assert client.final(running).status == "SUCCESS"
+        assert client.final(running).headers["x-tr-attempt"] == 1
+        r.stop(client)
+    finally:
+        for way in ways:
+            way.close()
 
 
 def test_task_that_runs_over_a_restart(restartable, tmp_path):

@@ -63,10 +63,13 @@ class Broker:
         finally:
             os.killpg(group, signal.SIGCONT)
 
-    def alarm(self, on):
+    def alarm(self, on, of="memory"):
         """While on, it takes nothing from those who publish."""
         self.has_alarm = True
-        self.ctl("set_vm_memory_high_watermark", "0.000001" if on else "0.9")
+        if of == "memory" or not on:
+            self.ctl("set_vm_memory_high_watermark", "0.000001" if on else "0.9")
+        if of == "disk" or not on:
+            self.ctl("set_disk_free_limit", str(10 ** 15) if on else "50MB")
         self.has_alarm = on
 
     def recover(self):
