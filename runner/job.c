@@ -258,8 +258,11 @@ void job_give_back(struct job *job)
 	}
 	log_notice("request.given-back", LOG_S("task", job->id));
 	task_events_tell(job, EVENT_RETURNED, CAUSE_NONE);
-	if (may_run_elsewhere || !job->id || !job->copy.body.len ||
-		lease_hand_over(job, daemon->config->queues[job->queue].name, true) < 0)
+	/* Our hold queue ends with us; only from the request queue it goes to another as it is. */
+	bool may_be_returned = may_run_elsewhere && !custody_is_parked(&job->custody);
+	if (may_be_returned || !job->id || !job->copy.body.len ||
+		lease_hand_over(job, daemon->config->queues[job->queue].name, !may_run_elsewhere) <
+			0)
 		job_return(job);
 }
 

@@ -493,14 +493,16 @@ static bool has_copy_coming(struct daemon *daemon)
 	return found;
 }
 
-/* A quorum queue cannot be deleted on the condition that it is empty, so we look. 1: gone. */
+/* A quorum queue cannot be deleted on the condition that it is empty, so we look. What went back to
+ * it of late may be on its way to us again, behind the answer to the first look, but not behind the
+ * second. 1: gone. */
 static int delete_hold_queue(struct daemon *daemon, const char *queue, const char *tag)
 {
 	uint16_t channel = topology_hold_channel(daemon->config);
 	uint32_t ready = 0, consumers;
 	struct error err = { 0 };
 	int r = mq_cancel(daemon->consumer, channel, tag);
-	if (r == 0)
+	for (int look = 0; r == 0 && look < 2; look++)
 		r = mq_inspect_queue(daemon->consumer, channel, queue, &ready, &consumers, &err);
 	if (r < 0 || ready > 0 || has_copy_coming(daemon))
 		return r < 0 ? r : 0;

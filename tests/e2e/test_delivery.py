@@ -683,3 +683,17 @@ def test_connection_that_is_lost_while_all_is_given_back(
         client.channel.queue_purge(names.queue)
     finally:
         proxy.close()
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["free", "held"])
+def test_suspects_outlive_a_polite_end(fleet, broker, names, held):
+    """They are parked and may run elsewhere: the hold queue ends with its runner, they do not."""
+    client, r = fleet(1, heartbeat="20s")
+    ids = [str(uuid.uuid4()) for _ in range(5)]
+    for id in ids:
+        copy_of(client, id, request_body(client, id, ["output", "x"]), **({"hold": 1} if held else {}))
+    client.wait(lambda: r.log.count("request.parked") == 5, "they are parked")
+    r.signal(signal.SIGTERM)
+    assert r.wait_end() == 0
+    client.wait(lambda: client.count(names.queue) == 5, "they are in their queue")
+    assert hold_queues(broker, r) == {}
