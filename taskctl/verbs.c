@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "taskclient/mailbox.h"
+#include <taskclient.h>
 #include "taskctl/display.h"
 #include "taskctl/taskctl.h"
 
