@@ -9,7 +9,7 @@
 
 void ask_init(struct ask *ask)
 {
-	*ask = (struct ask){ .request.priority = -1 };
+	*ask = (struct ask){ 0 };
 }
 
 void ask_deinit(struct ask *ask)
