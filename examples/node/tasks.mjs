@@ -35,8 +35,8 @@ async function submit (channel, replies, program, input = '') {
     replyTo: replies,
     headers: { 'x-tr-sent': Date.now() }
   })
+  console.log(request.id) // a runner may be faster than the confirm
   await Promise.race([channel.waitForConfirms(), returned])
-  console.log(request.id)
   return Promise.race([ended, returned])
 }
 
