@@ -165,3 +165,5 @@ def test_cxx_with_another_locale(library, tmp_path, run, runner, client):
     assert run(tmp_path / "program", id, **make_comma(tmp_path)) == (0, "0.625 625\n", "")
     assert run(tmp_path / "program", str(uuid.uuid4()), TASKCTL_BROKER="amqp://127.0.0.1:1")[0] == 3
     assert run(tmp_path / "program", "a/b")[0] == 4
+    client.cancel(id)
+    client.final(id)
