@@ -171,9 +171,11 @@ static void await_response(struct fixture *f, const char *id, enum taskclient_st
 {
 	struct taskclient_event *event;
 
-	do
+	await(f, &event);
+	while (event->kind == TASKCLIENT_QUEUED) {
+		taskclient_event_free(event);
 		await(f, &event);
-	while (event->kind == TASKCLIENT_QUEUED);
+	}
 	assert_int_equal(event->kind, TASKCLIENT_RESPONSE);
 	assert_string_equal(event->id, id);
 	assert_int_equal(event->status, status);
