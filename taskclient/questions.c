@@ -183,17 +183,20 @@ static int ask(struct taskclient *c, const struct taskclient_control *given, uin
 		r = fill(c, &control, q);
 	if (r == 0)
 		r = mq_message_check(&q->message, err);
-	if (r == -E2BIG || r == -ENOMEM || r == -EINVAL) {
+	if (r < 0) {
 		if (q)
 			question_remove(c, q);
 		return r == -EINVAL ? r : error_set(err, -ENOMEM, "out of memory");
 	}
-	if (r == 0)
-		r = reopen(c);
+	r = reopen(c);
 	if (r == 0)
 		r = send_question(c, q, clock_now_us());
+	if (r == -EINVAL) { /* for the frames of this connection */
+		question_remove(c, q);
+		return error_set(err, r, "it is too long");
+	}
 	if (r < 0)
-		return error_set(err, r, LOST);
+		return error_set(err, r == -ENOMEM ? -ECONNRESET : r, LOST);
 	if (ret_question)
 		*ret_question = q->number;
 	return 0;
@@ -212,7 +215,7 @@ int taskclient_cancel(
 		.op = control_op_name(CONTROL_CANCEL), .id = id, .patience_ms = patience_ms
 	};
 
-	for (const struct question *at = c->questions; at; at = at->next)
+	for (const struct question *at = c->questions; id && at; at = at->next)
 		if (at->op == CONTROL_CANCEL && strcmp(at->id, id) == 0)
 			return 0;
 	return ask(c, &control, NULL, error_of(err));

@@ -171,8 +171,9 @@ static int submit(struct taskclient *c, const struct taskclient_request *request
 	s->size = m.body.len;
 	s->is_detached = request->mailbox;
 	set_number(c, s, c->next_number++);
+	/* It has a number already: whatever went wrong, the next ones would have another. */
 	r = mq_publish(c->mq, CHANNEL_REQUESTS, &m);
-	return r < 0 ? error_set(err, r, LOST) : 0;
+	return r < 0 ? error_set(err, r == -EINVAL || r == -ENOMEM ? -ECONNRESET : r, LOST) : 0;
 }
 
 int taskclient_submit(struct taskclient *c, const struct taskclient_request *request,

@@ -24,7 +24,9 @@ SAME(CANCELLED);
 
 const char *taskclient_status_name(enum taskclient_status status)
 {
-	return status_name((enum status)(status - TASKCLIENT_STATUS_QUEUED));
+	bool is_one = status >= TASKCLIENT_STATUS_QUEUED && status <= TASKCLIENT_STATUS_CANCELLED;
+
+	return is_one ? status_name((enum status)(status - TASKCLIENT_STATUS_QUEUED)) : NULL;
 }
 
 /* ---- events ---- */

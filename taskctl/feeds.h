@@ -19,9 +19,8 @@ int open_history(const struct broker_options *options, const char *stream, uint6
 int open_live(const struct broker_options *options, const char *exchange, const char *pattern,
 	struct taskclient_feed **ret);
 
-/* Gives all of history to @take, which gives GOING_ON or an exit status, until its end. @facts may
- * be taken over: then they are to be zeroed by task_event_init. EXIT_DONE or another exit status.
- */
+/* Gives all of history to @take, which gives GOING_ON or an exit status, until its end. @event may
+ * be taken over: then it is to become NULL. EXIT_DONE or another exit status. */
 int read_history(struct taskclient_feed *feed,
 	int (*take)(void *v, struct taskclient_feed_event **event), void *v);
 /* The connection is lost: tells it and gives the exit status. */

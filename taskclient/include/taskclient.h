@@ -31,10 +31,9 @@
  *	taskclient_close(client);
  *
  * Errors. What can fail returns a negative errno value, and puts it with one sentence for people
- * into @err, which may be NULL. Each function lists the values that leave its client (or feed) as
- * it was. After any other one it is of no further use: taskclient_close. Tasks that were queued go
- * on without it. -EINVAL and -ENOMEM always leave it unharmed, but for those of taskclient_next and
- * taskclient_feed_next.
+ * into @err, which may be NULL. Each function lists the values after which its client (or feed)
+ * goes on. After any other it is of no further use: taskclient_close. Tasks that were queued go on
+ * without it.
  *
  * Waiting. taskclient_next and taskclient_feed_next never wait for the server. What opens, inspects
  * or is about mailboxes does, at most for connect_timeout_s at each step. Other calls send, and
@@ -43,7 +42,8 @@
  * Structs that the caller fills are zeroed first, whole (`= { 0 }`, or an initializer with names):
  * a member that is 0 or NULL says nothing, and has its default. A later version takes new members
  * from `reserved`, so a program that was compiled before goes on. Structs that the library gives
- *are never made or copied by the caller: a later version adds members at their end.
+ * are never made or copied by the caller: a later version adds members at their end. An error stays
+ * as it is.
  *
  * Texts that are passed in are borrowed for the call. Texts that come out are valid as long as what
  * they are in; one that is not there is NULL. They come from others: clean them before they reach a
@@ -75,7 +75,7 @@
 
 #define TASKCLIENT_ID_MAX       128 /* bytes */
 #define TASKCLIENT_ID_SIZE      (TASKCLIENT_ID_MAX + 1)
-#define TASKCLIENT_MAILBOX_SIZE 256 /* likewise */
+#define TASKCLIENT_MAILBOX_SIZE 256 /* a name and its NUL */
 #define TASKCLIENT_UNKNOWN      (-1)
 
 #ifdef __cplusplus
@@ -174,7 +174,7 @@ enum taskclient_status {
 	TASKCLIENT_STATUS_CANCELLED,
 };
 
-/* "RUNNING", as docs/protocol.md has it. Static memory. */
+/* "RUNNING", as docs/protocol.md has it; NULL where it is none of them. Static memory. */
 TASKCLIENT_API const char *taskclient_status_name(enum taskclient_status status);
 
 struct taskclient_event {
@@ -240,13 +240,13 @@ struct taskclient_request {
  * Sends a request: persistent, and confirmed by the server. TASKCLIENT_QUEUED or _NOT_QUEUED tells
  * whether a queue has it; then comes a TASKCLIENT_RESPONSE for each response, in order and repeats
  * left out, up to the one that is_final. 0; -EINVAL: it cannot be sent; -EALREADY: a task of this
- * id is under way here.
+ * id is under way here; -ENOMEM.
  */
 TASKCLIENT_API int taskclient_submit(struct taskclient *client,
 	const struct taskclient_request *request, struct taskclient_error *err);
 
 /* What waits in a queue, and how many consumers take from it. 0, -ENOENT (no such queue),
- * -EACCES. */
+ * -EACCES, -EINVAL (this cannot be its name). */
 TASKCLIENT_API int taskclient_inspect(struct taskclient *client, const char *queue,
 	uint32_t *ret_ready, uint32_t *ret_consumers, struct taskclient_error *err);
 
@@ -279,7 +279,8 @@ struct taskclient_control {
  * Asks, again every 2 s while nobody answers. TASKCLIENT_ANSWER comes for each answer. A question
  * about one task is over with the first; any other with TASKCLIENT_ANSWERED; either with
  * TASKCLIENT_NO_ANSWER if nobody answered. The final response of a task of this client ends
- * questions about it, too. 0; -EINVAL. @ret_question (may be NULL) is `question` of these events.
+ * questions about it, too. 0; -EINVAL: it makes no sense, as @err says; -ENOMEM. @ret_question
+ * (may be NULL) is `question` of these events.
  */
 TASKCLIENT_API int taskclient_ask(struct taskclient *client,
 	const struct taskclient_control *control, uint64_t *ret_question,

@@ -569,6 +569,8 @@ static void test_no_broker(void **state)
 	assert_null(strstr(err.text, o.password));
 	assert_null(c);
 	assert_null(taskclient_close(NULL));
+	assert_string_equal(taskclient_status_name(TASKCLIENT_STATUS_CANCELLED), "CANCELLED");
+	assert_null(taskclient_status_name((enum taskclient_status)0));
 }
 
 static void test_options(void **state)
@@ -607,8 +609,17 @@ static void test_questions_that_cannot_be_asked(void **state)
 		{ .op = "status", .id = "one", .tail = 1 << 21 },
 	};
 	struct fixture *f = *state;
+	struct taskclient_control longest = { .op = "list" };
+	char *text = calloc(1, 200001);
 	struct taskclient_error err;
 
+	longest.group = memset(text, 'x', 200000);
+	client_must(taskclient_ask(f->client, &longest, NULL, &err), &err);
+	await_kind(f, TASKCLIENT_NO_ANSWER, NULL, -ENOENT); /* there is no exchange */
+	longest.op = "cancel";                              /* goes without a body */
+	assert_int_equal(taskclient_ask(f->client, &longest, NULL, &err), -EINVAL);
+	free(text);
+	assert_int_equal(taskclient_cancel(f->client, NULL, 0, NULL), -EINVAL);
 	for (size_t i = 0; i < sizeof(questions) / sizeof(*questions); i++) {
 		assert_int_equal(taskclient_ask(f->client, &questions[i], NULL, &err), -EINVAL);
 		assert_true(err.text[0]);
