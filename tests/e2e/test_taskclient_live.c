@@ -167,7 +167,7 @@ static void respond(
 	answer(f, to, &body, sequence);
 }
 
-static void await_response(struct fixture *f, const char *id, enum taskclient_status status)
+static struct taskclient_event *await_next_response(struct fixture *f)
 {
 	struct taskclient_event *event;
 
@@ -177,6 +177,13 @@ static void await_response(struct fixture *f, const char *id, enum taskclient_st
 		await(f, &event);
 	}
 	assert_int_equal(event->kind, TASKCLIENT_RESPONSE);
+	return event;
+}
+
+static void await_response(struct fixture *f, const char *id, enum taskclient_status status)
+{
+	struct taskclient_event *event = await_next_response(f);
+
 	assert_string_equal(event->id, id);
 	assert_int_equal(event->status, status);
 	assert_int_equal(event->output_len, strlen(id));
@@ -264,6 +271,106 @@ static void test_requests_that_cannot_be_sent(void **state)
 	assert_int_equal(submit_to(f, longest, "two", "prog", slice_of(""), &err), -EINVAL);
 	assert_non_null(strstr(err.text, "routing key"));
 	await_kind(f, TASKCLIENT_QUEUED, "one", 0);
+}
+
+/* As a runner that tells all it can. */
+static void respond_fully(struct fixture *f, const struct mq_event *to, enum status status,
+	struct slice output, int64_t sequence)
+{
+	const struct response response = { .status = status,
+		.id = slice_of(to->delivery.properties.correlation_id),
+		.script = slice_of("prog"),
+		.output = output,
+		.out = slice_of("a word\n"),
+		.err = slice_of("another") };
+	struct mq_message m;
+
+	message_to(&m, "", to->delivery.properties.reply_to);
+	mq_properties_add_int(&m.properties, HEADER_ATTEMPT, 2);
+	mq_properties_add_int(&m.properties, HEADER_SEQUENCE, sequence);
+	mq_properties_add_text(&m.properties, HEADER_RUNNER, "r");
+	if (status == STATUS_FAILED) {
+		mq_properties_add_text(&m.properties, HEADER_CAUSE, "exited");
+		mq_properties_add_int(&m.properties, HEADER_EXIT_CODE, 0);
+		mq_properties_add_int(&m.properties, HEADER_SIGNAL, 9);
+		mq_properties_add_text(&m.properties, HEADER_ERRNO, "ENOENT");
+		mq_properties_add_text(&m.properties, HEADER_FAILURE_KIND, "data");
+		mq_properties_add_int(&m.properties, HEADER_WALL_MS, 10);
+		mq_properties_add_int(&m.properties, HEADER_CPU_MS, 0);
+		mq_properties_add_int(&m.properties, HEADER_PEAK_MEMORY, 4096);
+	}
+	assert_int_equal(response_encode(&response, &m.body), 0);
+	assert_int_equal(mq_publish(f->runner, ANSWERS, &m), 0);
+	mq_message_deinit(&m);
+}
+
+static void check_progress(const struct taskclient_event *e)
+{
+	assert_int_equal(e->status, TASKCLIENT_STATUS_RUNNING);
+	assert_false(e->is_final);
+	assert_true(e->progress == 0.25);
+	assert_string_equal(e->message, "going");
+	assert_int_equal(e->output_len, strlen(e->output));
+	assert_string_equal(e->program, "prog");
+	assert_string_equal(e->runner, "r");
+	assert_int_equal(e->attempt, 2);
+	assert_int_equal(e->sequence, 1);
+	assert_null(e->cause);
+	assert_null(e->error_name);
+	assert_null(e->failure_kind);
+	assert_null(e->answer);
+	assert_int_equal(e->mail, 0);
+	assert_int_equal(e->exit_code, TASKCLIENT_UNKNOWN);
+	assert_int_equal(e->signal, TASKCLIENT_UNKNOWN);
+	assert_int_equal(e->wall_ms, TASKCLIENT_UNKNOWN);
+	assert_int_equal(e->cpu_ms, TASKCLIENT_UNKNOWN);
+	assert_int_equal(e->peak_memory, TASKCLIENT_UNKNOWN);
+}
+
+static void check_failure(const struct taskclient_event *e)
+{
+	assert_int_equal(e->status, TASKCLIENT_STATUS_FAILED);
+	assert_true(e->is_final);
+	assert_true(e->progress == TASKCLIENT_UNKNOWN);
+	assert_null(e->message);
+	assert_int_equal(e->output_len, 3);
+	assert_memory_equal(e->output, "a\0b", 4); /* a NUL stands behind it */
+	assert_string_equal(e->stdout_text, "a word\n");
+	assert_string_equal(e->stderr_text, "another");
+	assert_string_equal(e->cause, "exited");
+	assert_int_equal(e->exit_code, 0);
+	assert_int_equal(e->signal, 9);
+	assert_string_equal(e->error_name, "ENOENT");
+	assert_string_equal(e->failure_kind, "data");
+	assert_int_equal(e->wall_ms, 10);
+	assert_int_equal(e->cpu_ms, 0);
+	assert_int_equal(e->peak_memory, 4096);
+}
+
+static void test_what_a_response_says(void **state)
+{
+	struct fixture *f = *state;
+	struct taskclient_event *event;
+	struct mq_event request;
+
+	submit(f, "one");
+	take(f, "requests", &request);
+	respond_fully(f, &request, STATUS_RUNNING,
+		slice_of("{\"fraction\": 0.25, \"message\": \"going\"}"), 1);
+	event = await_next_response(f);
+	check_progress(event);
+	taskclient_event_free(event);
+	respond_fully(f, &request, STATUS_RUNNING, (struct slice){ 0 }, 2);
+	event = await_next_response(f);
+	assert_null(event->output);
+	assert_null(event->message);
+	taskclient_event_free(event);
+	respond_fully(f, &request, STATUS_FAILED, (struct slice){ "a\0b", 3 }, 3);
+	event = await_next_response(f);
+	check_failure(event);
+	taskclient_event_free(event);
+	taskclient_event_free(NULL);
+	mq_event_deinit(&request);
 }
 
 static void test_many_tasks_at_once(void **state)
@@ -708,6 +815,7 @@ int main(void)
 		cmocka_unit_test(test_ids),
 		TEST(test_request_as_the_runner_sees_it),
 		TEST(test_requests_that_cannot_be_sent),
+		TEST(test_what_a_response_says),
 		TEST(test_many_tasks_at_once),
 		TEST(test_no_such_queue),
 		TEST(test_queue_that_refuses),
