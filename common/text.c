@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/text.h"
 
+#include <locale.h>
+#include <math.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define REPLACEMENT "\xEF\xBF\xBD"
@@ -229,4 +233,42 @@ int text_append_quoted(struct buf *out, struct slice s, size_t max)
 	if (r < 0)
 		out->len = before;
 	return r;
+}
+
+/* The locale of this thread alone is another for a moment. */
+static locale_t begin_plain(locale_t *ret_before)
+{
+	locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+
+	*ret_before = plain ? uselocale(plain) : (locale_t)0;
+	return plain;
+}
+
+static void end_plain(locale_t plain, locale_t before)
+{
+	if (!plain)
+		return;
+	uselocale(before);
+	freelocale(plain);
+}
+
+void text_from_number(double number, char ret[TEXT_NUMBER_SIZE])
+{
+	locale_t before, plain = begin_plain(&before);
+
+	snprintf(ret, TEXT_NUMBER_SIZE, "%.10g", number);
+	end_plain(plain, before);
+}
+
+bool text_to_number(const char *text, double *ret)
+{
+	locale_t before, plain = begin_plain(&before);
+	char *end;
+	double number = strtod(text, &end);
+
+	end_plain(plain, before);
+	if (end == text || *end != '\0' || !isfinite(number))
+		return false;
+	*ret = number;
+	return true;
 }

@@ -15,6 +15,13 @@ int text_char_len(struct slice s);
 /* How many bytes follow the first byte @lead of a character (0 to 3), and within what range the
  * next one must be (those after it: 0x80 to 0xBF). -1 where no character begins so. */
 int text_follow(unsigned char lead, unsigned char *ret_low, unsigned char *ret_high);
+/* A number as JSON writes it, with up to ten digits, whatever the locale of the program says; a
+ * program that uses libtaskclient may have any. */
+#define TEXT_NUMBER_SIZE 40
+void text_from_number(double number, char ret[TEXT_NUMBER_SIZE]);
+/* All of @text. False (*@ret is as it was) where it is no finite number. */
+bool text_to_number(const char *text, double *ret);
+
 /* How many bytes at the beginning of @s are ASCII, or well-formed UTF-8. */
 size_t text_ascii_len(struct slice s);
 size_t text_utf8_len(struct slice s);

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "taskclient/taskclient.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +11,7 @@
 
 #define CONSUMER_TAG "answers"
 
-int taskclient_make_id(char ret_id[ID_MAX + 1])
+int taskclient_make_id(char ret_id[TASKCLIENT_ID_SIZE])
 {
 	unsigned char b[16];
 
@@ -21,11 +19,21 @@ int taskclient_make_id(char ret_id[ID_MAX + 1])
 		return -errno;
 	b[6] = (unsigned char)((b[6] & 0x0F) | 0x40); /* version 4 */
 	b[8] = (unsigned char)((b[8] & 0x3F) | 0x80); /* variant of RFC 9562 */
-	snprintf(ret_id, ID_MAX + 1,
+	snprintf(ret_id, TASKCLIENT_ID_SIZE,
 		"%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
 		b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
 		b[15]);
 	return 0;
+}
+
+bool taskclient_id_is_valid(const char *id)
+{
+	return id_is_valid(slice_of(id));
+}
+
+const char *taskclient_version(void)
+{
+	return TASKRUNNER_VERSION;
 }
 
 static int prepare(struct taskclient *c, struct error *err)
@@ -45,7 +53,7 @@ static int prepare(struct taskclient *c, struct error *err)
 		return r;
 	/* No acknowledgements: the queue is ours alone and ends with us. */
 	r = mq_consume(c->mq, CHANNEL_ANSWERS, c->reply_queue, CONSUMER_TAG, true, true);
-	return r < 0 ? error_set(err, r, "the connection to the server was lost") : 0;
+	return r < 0 ? error_set(err, r, LOST) : 0;
 }
 
 static void close_client(struct taskclient **c)
@@ -53,21 +61,29 @@ static void close_client(struct taskclient **c)
 	taskclient_close(*c);
 }
 
-int taskclient_open(const struct mq_options *connection, const char *control_exchange,
-	struct taskclient **ret, struct error *err)
+static struct taskclient *client_new(const struct taskclient_options *options)
 {
-	cleanup_with(close_client) struct taskclient *c = calloc(1, sizeof(*c));
+	struct taskclient *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->control = strdup(options->control ? options->control : TASKCLIENT_CONTROL);
+	c->responses = strdup(options->responses ? options->responses : TASKCLIENT_RESPONSES);
+	c->next_number = 1;
+	return c->control && c->responses ? c : taskclient_close(c);
+}
+
+int taskclient_open(const struct taskclient_options *options, struct taskclient **ret,
+	struct taskclient_error *err)
+{
+	cleanup_with(close_client) struct taskclient *c = client_new(options);
 	int r;
 
-	if (c)
-		c->control_exchange =
-			strdup(control_exchange ? control_exchange : TASKCLIENT_CONTROL);
-	if (!c || !c->control_exchange)
-		return error_set(err, -ENOMEM, "out of memory");
-	c->next_number = 1;
-	r = mq_connect(connection, &c->mq, err);
+	if (!c)
+		return error_set(error_of(err), -ENOMEM, "out of memory");
+	r = options_connect(options, &c->mq, error_of(err));
 	if (r == 0)
-		r = prepare(c, err);
+		r = prepare(c, error_of(err));
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(c);
@@ -84,13 +100,14 @@ struct taskclient *taskclient_close(struct taskclient *c)
 	while (c->questions)
 		question_remove(c, c->questions);
 	while (c->first) {
-		struct pending_event *p = c->first;
+		struct pending *p = c->first;
 
 		c->first = p->next;
-		taskclient_event_deinit(&p->event);
+		happening_deinit(&p->happening);
 		free(p);
 	}
-	free(c->control_exchange);
+	free(c->control);
+	free(c->responses);
 	free(c);
 	return NULL;
 }
@@ -111,11 +128,11 @@ int taskclient_wait_ms(const struct taskclient *c)
 }
 
 int taskclient_inspect(struct taskclient *c, const char *queue, uint32_t *ret_ready,
-	uint32_t *ret_consumers, struct error *err)
+	uint32_t *ret_consumers, struct taskclient_error *err)
 {
-	int r = mq_channel_open(c->mq, CHANNEL_INSPECT, err);
+	int r = mq_channel_open(c->mq, CHANNEL_INSPECT, error_of(err));
 
 	return r < 0 ? r
-		     : mq_inspect_queue(
-			       c->mq, CHANNEL_INSPECT, queue, ret_ready, ret_consumers, err);
+		     : mq_inspect_queue(c->mq, CHANNEL_INSPECT, queue, ret_ready, ret_consumers,
+			       error_of(err));
 }

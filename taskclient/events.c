@@ -12,11 +12,11 @@
 #define NOTHING 0
 #define EVENT   1
 
-void taskclient_event_deinit(struct taskclient_event *event)
+void happening_deinit(struct happening *happening)
 {
-	received_response_deinit(&event->response);
-	record_deinit(&event->answer);
-	*event = (struct taskclient_event){ 0 };
+	received_response_deinit(&happening->response);
+	record_deinit(&happening->answer.record);
+	*happening = (struct happening){ 0 };
 }
 
 void taskclient_copy_id(char to[ID_MAX + 1], const char *id)
@@ -24,26 +24,26 @@ void taskclient_copy_id(char to[ID_MAX + 1], const char *id)
 	snprintf(to, ID_MAX + 1, "%s", id);
 }
 
-int taskclient_post(struct taskclient *c, enum taskclient_event_kind kind, const char *id,
+int happening_post_kind(struct taskclient *c, enum taskclient_event_kind kind, const char *id,
 	const struct error *err)
 {
-	struct taskclient_event event = { .kind = kind };
+	struct happening happening = { .kind = kind };
 
-	taskclient_copy_id(event.id, id);
+	taskclient_copy_id(happening.id, id);
 	if (err)
-		event.error = *err;
-	return taskclient_post_event(c, &event);
+		happening.error = *err;
+	return happening_post(c, &happening);
 }
 
-int taskclient_post_event(struct taskclient *c, struct taskclient_event *event)
+int happening_post(struct taskclient *c, struct happening *happening)
 {
-	struct pending_event *p = calloc(1, sizeof(*p));
+	struct pending *p = calloc(1, sizeof(*p));
 
 	if (!p) {
-		taskclient_event_deinit(event);
+		happening_deinit(happening);
 		return -ENOMEM;
 	}
-	p->event = *event;
+	p->happening = *happening;
 	if (c->last)
 		c->last->next = p;
 	else
@@ -52,13 +52,13 @@ int taskclient_post_event(struct taskclient *c, struct taskclient_event *event)
 	return 0;
 }
 
-static bool take_pending(struct taskclient *c, struct taskclient_event *ret)
+static bool take_pending(struct taskclient *c, struct happening *ret)
 {
-	struct pending_event *p = c->first;
+	struct pending *p = c->first;
 
 	if (!p)
 		return false;
-	*ret = p->event;
+	*ret = p->happening;
 	c->first = p->next;
 	if (!c->first)
 		c->last = NULL;
@@ -97,9 +97,9 @@ static const char *text_of(const struct mq_properties *p, const char *name)
 	return text ? text : "";
 }
 
-static void read_facts(const struct mq_properties *p, struct taskclient_facts *ret)
+static void read_facts(const struct mq_properties *p, struct facts *ret)
 {
-	*ret = (struct taskclient_facts){
+	*ret = (struct facts){
 		.attempt = count_of(p, HEADER_ATTEMPT),
 		.sequence = count_of(p, HEADER_SEQUENCE),
 		.has_exit_code = has_number(p, HEADER_EXIT_CODE),
@@ -118,7 +118,7 @@ static void read_facts(const struct mq_properties *p, struct taskclient_facts *r
 }
 
 /* A response may arrive twice, and one of an earlier attempt late. */
-static bool is_news(struct submission *s, const struct taskclient_facts *facts)
+static bool is_news(struct submission *s, const struct facts *facts)
 {
 	if (facts->attempt < s->attempt)
 		return false;
@@ -129,7 +129,7 @@ static bool is_news(struct submission *s, const struct taskclient_facts *facts)
 	return true;
 }
 
-static int on_malformed(const struct mq_delivery *d, struct taskclient_event *ret)
+static int on_malformed(const struct mq_delivery *d, struct happening *ret)
 {
 	received_response_deinit(&ret->response);
 	ret->kind = TASKCLIENT_MALFORMED;
@@ -138,8 +138,7 @@ static int on_malformed(const struct mq_delivery *d, struct taskclient_event *re
 	return EVENT;
 }
 
-static int on_response(
-	struct taskclient *c, const struct mq_delivery *d, struct taskclient_event *ret)
+static int on_response(struct taskclient *c, const struct mq_delivery *d, struct happening *ret)
 {
 	struct submission *s;
 	int r = response_decode(
@@ -157,7 +156,7 @@ static int on_response(
 	}
 	s = taskclient_find(c, ret->response.id);
 	if (!s || !is_news(s, &ret->facts)) {
-		taskclient_event_deinit(ret);
+		happening_deinit(ret);
 		return NOTHING;
 	}
 	ret->kind = TASKCLIENT_RESPONSE;
@@ -174,19 +173,19 @@ static void add_header(struct record *answer, const struct mq_header *header)
 		record_add_header(answer, header->name, header->text);
 }
 
-static int read_answer(const struct mq_delivery *d, struct taskclient_event *ret)
+static int read_answer(const struct mq_delivery *d, struct happening *ret)
 {
 	if (d->body.len == 0) {
 		for (unsigned i = 0; i < d->properties.n_headers; i++)
-			add_header(&ret->answer, &d->properties.headers[i]);
-		return control_answer_check(&ret->answer, &ret->error);
+			add_header(&ret->answer.record, &d->properties.headers[i]);
+		return control_answer_check(&ret->answer.record, &ret->error);
 	}
 	return control_answer_decode(
-		buf_slice(&d->body), d->properties.content_type, &ret->answer, &ret->error);
+		buf_slice(&d->body), d->properties.content_type, &ret->answer.record, &ret->error);
 }
 
 static int on_answer(struct taskclient *c, struct question *q, const struct mq_delivery *d,
-	struct taskclient_event *ret)
+	struct happening *ret)
 {
 	int r = read_answer(d, ret);
 
@@ -194,15 +193,14 @@ static int on_answer(struct taskclient *c, struct question *q, const struct mq_d
 		return r;
 	ret->kind = r == 0 ? TASKCLIENT_ANSWER : TASKCLIENT_BAD_ANSWER;
 	ret->question = q->number;
-	const char *id = r == 0 ? record_text(&ret->answer, "id") : NULL;
+	const char *id = r == 0 ? record_text(&ret->answer.record, "id") : NULL;
 	taskclient_copy_id(ret->id, q->id[0] ? q->id : id ? id : "");
 	if (r == 0)
-		question_on_answer(c, q, &ret->answer);
+		question_on_answer(c, q, &ret->answer.record);
 	return EVENT;
 }
 
-static int on_delivery(
-	struct taskclient *c, const struct mq_delivery *d, struct taskclient_event *ret)
+static int on_delivery(struct taskclient *c, const struct mq_delivery *d, struct happening *ret)
 {
 	struct question *q = question_by_token(c, d->properties.correlation_id);
 
@@ -214,7 +212,7 @@ static int on_delivery(
 
 /* ---- what the server says ---- */
 
-static int on_alarm(const struct mq_event *event, struct taskclient_event *ret)
+static int on_alarm(const struct mq_event *event, struct happening *ret)
 {
 	bool blocked = event->kind == MQ_BLOCKED;
 
@@ -237,10 +235,10 @@ static int on_closed(struct taskclient *c, const struct mq_event *event, struct 
 }
 
 /* EVENT if @ret holds one, NOTHING, or a negative errno. */
-static int handle(struct taskclient *c, const struct mq_event *event, struct taskclient_event *ret,
+static int handle(struct taskclient *c, const struct mq_event *event, struct happening *ret,
 	struct error *err)
 {
-	*ret = (struct taskclient_event){ 0 };
+	*ret = (struct happening){ 0 };
 	switch (event->kind) {
 	case MQ_DELIVERY:
 		ret->mail = event->channel == CHANNEL_MAILBOX ? event->delivery.tag : 0;
@@ -275,11 +273,11 @@ static int tick(struct taskclient *c, struct error *err)
 			return r;
 	}
 	r = question_tick(c, now);
-	return r < 0 ? error_set(err, r, "the connection to the server was lost") : 0;
+	return r < 0 ? error_set(err, r, LOST) : 0;
 }
 
-int taskclient_take(struct taskclient *c, struct mq_event *event, struct taskclient_event *ret,
-	struct error *err)
+int taskclient_take(
+	struct taskclient *c, struct mq_event *event, struct happening *ret, struct error *err)
 {
 	struct error why = { 0 };
 	int r = handle(c, event, ret, &why);
@@ -288,7 +286,7 @@ int taskclient_take(struct taskclient *c, struct mq_event *event, struct taskcli
 	return r < 0 ? error_set(err, r, "%s", why.code ? why.text : strerror(-r)) : r;
 }
 
-int taskclient_next(struct taskclient *c, struct taskclient_event *ret, struct error *err)
+static int next(struct taskclient *c, struct happening *ret, struct error *err)
 {
 	int r = tick(c, err);
 
@@ -303,4 +301,15 @@ int taskclient_next(struct taskclient *c, struct taskclient_event *ret, struct e
 			return r;
 	}
 	return r < 0 ? r : EVENT;
+}
+
+int taskclient_next(
+	struct taskclient *c, struct taskclient_event **ret, struct taskclient_error *err)
+{
+	struct happening happening;
+	int r = next(c, &happening, error_of(err));
+
+	if (r > 0)
+		r = tell(&happening, ret);
+	return r == -ENOMEM ? error_set(error_of(err), r, "out of memory") : r;
 }

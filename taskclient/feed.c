@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "taskclient/feed.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "taskclient/internal.h"
+#include "wire/task_event.h"
 
 #define CHANNEL_EVENTS 1
 #define CHANNEL_END    2 /* where the end of a stream is looked for */
@@ -32,6 +32,11 @@
 #define LONG_SILENCE_US (5000 * MS)
 #define PATIENCE_US     (10000 * MS)
 
+struct told_event {
+	struct taskclient_feed_event event;
+	struct task_event_facts facts;
+};
+
 struct taskclient_feed {
 	struct mq_connection *mq;
 	bool is_history;
@@ -55,18 +60,18 @@ static void close_feed(struct taskclient_feed **feed)
 	taskclient_feed_close(*feed);
 }
 
-int taskclient_feed_open(
-	const struct mq_options *connection, struct taskclient_feed **ret, struct error *err)
+int taskclient_feed_open(const struct taskclient_options *options, struct taskclient_feed **ret,
+	struct taskclient_error *err)
 {
 	cleanup_with(close_feed) struct taskclient_feed *feed = calloc(1, sizeof(*feed));
 	int r;
 
 	if (!feed)
-		return error_set(err, -ENOMEM, "out of memory");
+		return error_set(error_of(err), -ENOMEM, "out of memory");
 	feed->read_offset = feed->end_offset = -1;
-	r = mq_connect(connection, &feed->mq, err);
+	r = options_connect(options, &feed->mq, error_of(err));
 	if (r == 0)
-		r = mq_channel_open(feed->mq, CHANNEL_EVENTS, err);
+		r = mq_channel_open(feed->mq, CHANNEL_EVENTS, error_of(err));
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(feed);
@@ -75,7 +80,7 @@ int taskclient_feed_open(
 
 static int lost(struct error *err, int r)
 {
-	return error_set(err, r, "the connection to the server was lost");
+	return error_set(err, r, LOST);
 }
 
 /* Two readers: one tells where the end is, the other comes to it. */
@@ -95,10 +100,9 @@ static int read_stream(struct taskclient_feed *feed, const char *stream, struct 
 	return r < 0 ? lost(err, r) : 0;
 }
 
-int taskclient_feed_history(
-	struct taskclient_feed *feed, const char *stream, int64_t since_ms, struct error *err)
+static int open_history(
+	struct taskclient_feed *feed, const char *name, int64_t since_ms, struct error *err)
 {
-	const char *name = stream ? stream : TASKCLIENT_HISTORY;
 	uint32_t ready, consumers;
 	int r = mq_channel_open(feed->mq, CHANNEL_END, err);
 
@@ -116,7 +120,13 @@ int taskclient_feed_history(
 	return read_stream(feed, name, err);
 }
 
-int taskclient_feed_live(
+int taskclient_feed_history(struct taskclient_feed *feed, const char *stream, int64_t since_ms,
+	struct taskclient_error *err)
+{
+	return open_history(feed, stream ? stream : TASKCLIENT_HISTORY, since_ms, error_of(err));
+}
+
+static int open_live(
 	struct taskclient_feed *feed, const char *exchange, const char *pattern, struct error *err)
 {
 	const struct mq_queue queue = { .name = "", .exclusive = true, .auto_delete = true };
@@ -124,12 +134,18 @@ int taskclient_feed_live(
 	int r = mq_declare_queue(feed->mq, CHANNEL_EVENTS, &queue, name, NULL, err);
 
 	if (r == 0)
-		r = mq_bind(feed->mq, CHANNEL_EVENTS, name, exchange ? exchange : TASKCLIENT_EVENTS,
-			pattern ? pattern : "#", err);
+		r = mq_bind(feed->mq, CHANNEL_EVENTS, name, exchange, pattern, err);
 	if (r < 0)
 		return r;
 	r = mq_consume(feed->mq, CHANNEL_EVENTS, name, TAG, true, true);
 	return r < 0 ? lost(err, r) : 0;
+}
+
+int taskclient_feed_live(struct taskclient_feed *feed, const char *exchange, const char *pattern,
+	struct taskclient_error *err)
+{
+	return open_live(feed, exchange ? exchange : TASKCLIENT_EVENTS, pattern ? pattern : "#",
+		error_of(err));
 }
 
 struct taskclient_feed *taskclient_feed_close(struct taskclient_feed *feed)
@@ -284,8 +300,7 @@ static int look_for_end(struct taskclient_feed *feed, struct error *err)
 		       : error_set(err, -ETIMEDOUT, "the stream could not be read to its end");
 }
 
-int taskclient_feed_next(
-	struct taskclient_feed *feed, struct task_event_facts *ret, struct error *err)
+static int next(struct taskclient_feed *feed, struct task_event_facts *ret, struct error *err)
 {
 	int r = 0;
 
@@ -311,4 +326,63 @@ int taskclient_feed_next(
 			return lost(err, r);
 	}
 	return r;
+}
+
+/* ---- what callers get ---- */
+
+static int tell_event(struct task_event_facts *facts, struct taskclient_feed_event **ret)
+{
+	struct told_event *t = calloc(1, sizeof(*t));
+	const char *cause = cause_name(facts->cause);
+
+	if (!t) {
+		task_event_deinit(facts);
+		return -ENOMEM;
+	}
+	t->facts = *facts;
+	t->event = (struct taskclient_feed_event){
+		.event = event_kind_name(facts->kind),
+		.is_final = event_kind_is_final(facts->kind),
+		.is_of_runner = event_kind_is_of_runner(facts->kind),
+		.id = facts->id,
+		.program = facts->program,
+		.group = facts->group,
+		.user = facts->user,
+		.project = facts->project,
+		.queue = facts->queue,
+		.runner = facts->runner,
+		.instance = facts->instance,
+		.cause = *cause ? cause : NULL,
+		.attempt = facts->attempt > 0 ? facts->attempt : 0,
+		.time_ms = facts->time_ms,
+		.waited_ms = facts->waited_ms,
+		.wall_ms = facts->wall_ms,
+		.cpu_ms = facts->cpu_ms,
+		.peak_memory = facts->peak_memory,
+		.exit_code = facts->exit_code,
+		.signal = facts->signal,
+	};
+	*ret = &t->event;
+	return TASKCLIENT_FEED_EVENT;
+}
+
+int taskclient_feed_next(struct taskclient_feed *feed, struct taskclient_feed_event **ret,
+	struct taskclient_error *err)
+{
+	struct task_event_facts facts;
+	int r = next(feed, &facts, error_of(err));
+
+	if (r == TASKCLIENT_FEED_EVENT)
+		r = tell_event(&facts, ret);
+	return r == -ENOMEM ? error_set(error_of(err), r, "out of memory") : r;
+}
+
+void taskclient_feed_event_free(struct taskclient_feed_event *event)
+{
+	struct told_event *t = (struct told_event *)event; /* it stands first */
+
+	if (!t)
+		return;
+	task_event_deinit(&t->facts);
+	free(t);
 }

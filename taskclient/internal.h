@@ -3,9 +3,24 @@
 
 /* What the files of taskclient/ share with each other and nobody else sees. */
 
+#include <taskclient.h>
 #include <uthash.h>
 
-#include "taskclient/taskclient.h"
+#include "mq/connection.h"
+#include "wire/control.h"
+#include "wire/response.h"
+
+#define LOST "the connection to the server was lost"
+
+/* A caller's struct taskclient_error is a struct error by another name, and is filled as one. */
+_Static_assert(sizeof(struct taskclient_error) == sizeof(struct error) &&
+		       offsetof(struct taskclient_error, code) == offsetof(struct error, code) &&
+		       offsetof(struct taskclient_error, text) == offsetof(struct error, text),
+	"errors differ");
+static inline struct error *error_of(struct taskclient_error *err)
+{
+	return (struct error *)err;
+}
 
 #define CHANNEL_REQUESTS 1 /* with confirms */
 #define CHANNEL_ANSWERS  2 /* responses and answers come here */
@@ -13,6 +28,37 @@
 #define CHANNEL_INSPECT  4
 #define CHANNEL_PEEK     5 /* what is kept in mailboxes is looked at */
 #define CHANNEL_MAILBOX  6 /* one is emptied */
+
+struct taskclient_answer {
+	struct record record;
+};
+
+/* What the headers of a response say; 0 or "" where they do not. */
+struct facts {
+	int64_t attempt, sequence;
+	char runner[256];
+	enum cause cause;
+	bool has_exit_code;
+	int64_t exit_code;
+	int64_t signal;
+	char error_name[32]; /* "ENOENT" */
+	char failure_kind[64];
+	bool has_usage; /* the three below */
+	int64_t wall_ms, cpu_ms, peak_memory;
+};
+
+/* An event as we make it; callers get it as told.c writes it. */
+struct happening {
+	enum taskclient_event_kind kind;
+	char id[ID_MAX + 1];
+	struct error error;
+	struct received_response response;
+	struct facts facts;
+	uint64_t question;
+	unsigned runners;
+	struct taskclient_answer answer;
+	uint64_t mail;
+};
 
 /* A task that this client has asked for or watches, until its final response. */
 struct submission {
@@ -41,14 +87,14 @@ struct question {
 	unsigned n_runners;   /* that have said all */
 };
 
-struct pending_event {
-	struct pending_event *next;
-	struct taskclient_event event;
+struct pending {
+	struct pending *next;
+	struct happening happening;
 };
 
 struct taskclient {
 	struct mq_connection *mq;
-	char *control_exchange;
+	char *control, *responses; /* exchanges */
 	char reply_queue[256];
 	uint64_t tick_us;
 	uint64_t next_number;
@@ -58,20 +104,34 @@ struct taskclient {
 	struct question *questions;
 	uint64_t last_question;
 	/* What one frame brought besides the event that was given. */
-	struct pending_event *first, *last;
+	struct pending *first, *last;
 };
 
-/* Keeps an event (moved) for taskclient_next. 0 or -ENOMEM. */
-int taskclient_post_event(struct taskclient *c, struct taskclient_event *event);
-int taskclient_post(struct taskclient *c, enum taskclient_event_kind kind, const char *id,
+/* Keeps it (moved) for taskclient_next. 0 or -ENOMEM. */
+int happening_post(struct taskclient *c, struct happening *happening);
+int happening_post_kind(struct taskclient *c, enum taskclient_event_kind kind, const char *id,
 	const struct error *err);
+void happening_deinit(struct happening *happening);
 void taskclient_copy_id(char to[ID_MAX + 1], const char *id);
+
+/* options.c */
+/* @ret (whatever it held is overwritten) is valid for mq_options_deinit in any case. 0, -EINVAL,
+ * -E2BIG or -ENOMEM. */
+int options_read(
+	const struct taskclient_options *options, struct mq_options *ret, struct error *err);
+/* Connects with them. */
+int options_connect(
+	const struct taskclient_options *options, struct mq_connection **ret, struct error *err);
+
+/* told.c: what callers get */
+/* Takes @happening. 1, or -ENOMEM. */
+int tell(struct happening *happening, struct taskclient_event **ret);
 
 /* events.c */
 /* One that the server has sent, which is released: 0, 1 (@ret holds what it is for the caller), or
  * a negative errno. */
-int taskclient_take(struct taskclient *c, struct mq_event *event, struct taskclient_event *ret,
-	struct error *err);
+int taskclient_take(
+	struct taskclient *c, struct mq_event *event, struct happening *ret, struct error *err);
 
 /* submit.c: what became of requests */
 struct submission *taskclient_find(struct taskclient *c, const char *id);

@@ -6,8 +6,6 @@
  * who reads holds a lock, an exclusive queue beside it; it ends with its connection.
  */
 
-#include "taskclient/mailbox.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -24,18 +22,17 @@
 #define PAUSE_MS  10
 #define SILENT_US 30000000
 
-void taskclient_mailbox_name(const char *id, char *ret_name)
+void taskclient_mailbox_name(const char *id, char ret_mailbox[TASKCLIENT_MAILBOX_SIZE])
 {
-	snprintf(ret_name, MAILBOX_MAX, PREFIX "%s", id);
+	snprintf(ret_mailbox, TASKCLIENT_MAILBOX_SIZE, PREFIX "%s", id);
 }
 
 static int lost(struct error *err, int r)
 {
-	return error_set(err, r, "the connection to the server was lost");
+	return error_set(err, r, LOST);
 }
 
-int taskclient_mailbox_make(struct taskclient *c, const char *mailbox, const char *responses,
-	uint64_t keep_ms, struct error *err)
+static int make(struct taskclient *c, const char *mailbox, uint64_t keep_ms, struct error *err)
 {
 	const struct mq_queue queue = {
 		.name = mailbox,
@@ -49,11 +46,16 @@ int taskclient_mailbox_make(struct taskclient *c, const char *mailbox, const cha
 		r = mq_declare_queue(c->mq, CHANNEL_PEEK, &queue, NULL, NULL, err);
 	if (r < 0 && r != -EEXIST) /* it is there, and is kept for another time */
 		return r;
-	return mq_bind(c->mq, CHANNEL_PEEK, mailbox, responses ? responses : TASKCLIENT_RESPONSES,
-		mailbox, err);
+	return mq_bind(c->mq, CHANNEL_PEEK, mailbox, c->responses, mailbox, err);
 }
 
-int taskclient_mailbox_remove(struct taskclient *c, const char *mailbox, struct error *err)
+int taskclient_mailbox_make(
+	struct taskclient *c, const char *mailbox, uint64_t keep_ms, struct taskclient_error *err)
+{
+	return make(c, mailbox, keep_ms, error_of(err));
+}
+
+static int remove_mailbox(struct taskclient *c, const char *mailbox, struct error *err)
 {
 	uint32_t ready, consumers;
 	int r = mq_channel_open(c->mq, CHANNEL_PEEK, err);
@@ -63,6 +65,12 @@ int taskclient_mailbox_remove(struct taskclient *c, const char *mailbox, struct 
 	if (r == 0) /* it is gone when this is answered */
 		r = mq_inspect_queue(c->mq, CHANNEL_PEEK, mailbox, &ready, &consumers, err);
 	return r == -ENOENT ? 0 : r;
+}
+
+int taskclient_mailbox_remove(
+	struct taskclient *c, const char *mailbox, struct taskclient_error *err)
+{
+	return remove_mailbox(c, mailbox, error_of(err));
 }
 
 /* ---- looking ---- */
@@ -94,10 +102,10 @@ static int keep(struct kept_list *list, struct mq_event *event)
 /* Tells of one event, if it is for anybody. */
 static int pass(struct taskclient *c, struct mq_event *event, struct error *err)
 {
-	struct taskclient_event told;
-	int r = taskclient_take(c, event, &told, err);
+	struct happening happening;
+	int r = taskclient_take(c, event, &happening, err);
 
-	return r > 0 ? taskclient_post_event(c, &told) : r;
+	return r > 0 ? happening_post(c, &happening) : r;
 }
 
 static int pass_kept(struct taskclient *c, struct kept_list *list, int r, struct error *err)
@@ -252,7 +260,7 @@ static int read_kept(struct taskclient *c, const char *mailbox, unsigned patienc
 	struct kept_list *others, struct error *err)
 {
 	struct look l = { .queue = mailbox, .take = take_mail };
-	char name[MAILBOX_MAX + sizeof(LOCK)];
+	char name[TASKCLIENT_MAILBOX_SIZE + sizeof(LOCK)];
 	int r;
 
 	snprintf(name, sizeof(name), "%s" LOCK, mailbox);
@@ -268,8 +276,7 @@ static int read_kept(struct taskclient *c, const char *mailbox, unsigned patienc
 }
 
 /* Is it there, and can live ones come from now on? */
-static int listen(
-	struct taskclient *c, const char *mailbox, const char *responses, struct error *err)
+static int listen(struct taskclient *c, const char *mailbox, struct error *err)
 {
 	uint32_t ready, consumers;
 	int r = mq_channel_open(c->mq, CHANNEL_PEEK, err);
@@ -279,16 +286,14 @@ static int listen(
 	if (r == -ENOENT)
 		return error_set(err, r, "nothing is kept for it");
 	if (r == 0)
-		r = mq_bind(c->mq, CHANNEL_PEEK, c->reply_queue,
-			responses ? responses : TASKCLIENT_RESPONSES, mailbox, err);
+		r = mq_bind(c->mq, CHANNEL_PEEK, c->reply_queue, c->responses, mailbox, err);
 	return r;
 }
 
-int taskclient_watch(struct taskclient *c, const char *id, const char *responses,
-	unsigned patience_ms, struct error *err)
+static int watch(struct taskclient *c, const char *id, unsigned patience_ms, struct error *err)
 {
 	struct kept_list others = { .end = &others.first };
-	char mailbox[MAILBOX_MAX];
+	char mailbox[TASKCLIENT_MAILBOX_SIZE];
 	struct submission *s;
 	int r;
 
@@ -297,7 +302,7 @@ int taskclient_watch(struct taskclient *c, const char *id, const char *responses
 	if (taskclient_find(c, id))
 		return error_set(err, -EINVAL, "this client knows of it anyway");
 	taskclient_mailbox_name(id, mailbox);
-	r = listen(c, mailbox, responses, err);
+	r = listen(c, mailbox, err);
 	if (r < 0)
 		return r;
 	s = submission_add(c, id);
@@ -305,16 +310,24 @@ int taskclient_watch(struct taskclient *c, const char *id, const char *responses
 		return error_set(err, -ENOMEM, "out of memory");
 	r = read_kept(c, mailbox, patience_ms, &others, err);
 	if (r == 0)
-		r = taskclient_post(c, TASKCLIENT_CAUGHT_UP, id, NULL);
+		r = happening_post_kind(c, TASKCLIENT_CAUGHT_UP, id, NULL);
 	else if ((s = taskclient_find(c, id)))
 		submission_remove(c, s);
 	return pass_kept(c, &others, r, err);
 }
 
+int taskclient_watch(
+	struct taskclient *c, const char *id, unsigned patience_ms, struct taskclient_error *err)
+{
+	struct error why = { 0 };
+	int r = watch(c, id, patience_ms, &why);
+
+	return r < 0 ? error_set(error_of(err), r, "%s", why.text) : 0;
+}
+
 /* ---- emptying ---- */
 
-int taskclient_mailbox_empty(
-	struct taskclient *c, const char *mailbox, uint32_t *ret_kept, struct error *err)
+static int empty(struct taskclient *c, const char *mailbox, uint32_t *ret_kept, struct error *err)
 {
 	uint32_t ready, consumers = 0;
 	int r = mq_channel_open(c->mq, CHANNEL_MAILBOX, err);
@@ -333,11 +346,18 @@ int taskclient_mailbox_empty(
 	return r == -EACCES && strstr(err->text, "exclusive") ? -EBUSY : r;
 }
 
-int taskclient_mailbox_settle(struct taskclient *c, uint64_t mail, struct error *err)
+int taskclient_mailbox_empty(
+	struct taskclient *c, const char *mailbox, uint32_t *ret_kept, struct taskclient_error *err)
+{
+	struct error why = { 0 };
+	int r = empty(c, mailbox, ret_kept, &why);
+
+	return r < 0 ? error_set(error_of(err), r, "%s", why.text) : 0;
+}
+
+int taskclient_mailbox_settle(struct taskclient *c, uint64_t mail, struct taskclient_error *err)
 {
 	int r = mq_ack(c->mq, CHANNEL_MAILBOX, mail, false);
 
-	return r < 0 ? lost(err, r) : 0;
+	return r < 0 ? lost(error_of(err), r) : 0;
 }
-
-/* ---- request queues ---- */

@@ -86,7 +86,7 @@ static int fill(struct taskclient *c, const struct control *control, struct ques
 		r = control_encode_headers(control, mq_header_put, &m->properties);
 	}
 	if (r == 0)
-		r = mq_properties_set(&m->exchange, c->control_exchange);
+		r = mq_properties_set(&m->exchange, c->control);
 	if (r == 0)
 		r = mq_properties_set(&m->routing_key, "");
 	if (r == 0)
@@ -112,8 +112,10 @@ static int reopen(struct taskclient *c)
 }
 
 static struct question *question_new(
-	struct taskclient *c, const struct control *control, const struct taskclient_patience *p)
+	struct taskclient *c, const struct control *control, const struct taskclient_control *given)
 {
+	unsigned patience_ms = given->patience_ms ? given->patience_ms : TASKCLIENT_PATIENCE_MS;
+	unsigned quiet_ms = given->quiet_ms ? given->quiet_ms : TASKCLIENT_QUIET_MS;
 	struct question *q = calloc(1, sizeof(*q));
 	uint64_t now = clock_now_us();
 
@@ -122,8 +124,8 @@ static struct question *question_new(
 	mq_message_init(&q->message);
 	q->op = control->op;
 	q->number = ++c->last_question;
-	q->deadline_us = now + p->most_ms * 1000ull;
-	q->quiet_us = p->quiet_ms * 1000ull;
+	q->deadline_us = now + patience_ms * 1000ull;
+	q->quiet_us = quiet_ms * 1000ull;
 	if (control->id)
 		taskclient_copy_id(q->id, control->id);
 	q->next = c->questions;
@@ -131,44 +133,92 @@ static struct question *question_new(
 	return q;
 }
 
-int taskclient_ask(struct taskclient *c, const struct control *control,
-	const struct taskclient_patience *patience, uint64_t *ret_number, struct error *err)
+/* Numbers travel as texts. */
+struct control_texts {
+	char slots[16], tail[16];
+};
+
+static int read_control(const struct taskclient_control *from, struct control *ret,
+	struct control_texts *texts, struct error *err)
 {
-	struct question *q;
 	int r;
 
-	if (control->id && !id_is_valid(slice_of(control->id)))
-		return error_set(err, -EINVAL,
-			"an id is 1 to %d bytes without '/', and not '.' or '..'", ID_MAX);
-	q = question_new(c, control, patience);
+	snprintf(texts->slots, sizeof(texts->slots), "%u", from->slots);
+	snprintf(texts->tail, sizeof(texts->tail), "%u", from->tail);
+	*ret = (struct control){
+		.id = (char *)from->id,
+		.selector = {
+			.group = (char *)from->group,
+			.program = (char *)from->program,
+			.user = (char *)from->user,
+			.project = (char *)from->project,
+			.runner = (char *)from->runner,
+			.all = from->all ? (char *)"true" : NULL,
+		},
+		.signal = (char *)from->signal,
+		.queue = (char *)from->queue,
+		.tail = from->tail > 0 ? texts->tail : NULL,
+	};
+	if (from->op && strcmp(from->op, control_op_name(CONTROL_SET_SLOTS)) == 0)
+		ret->slots = texts->slots;
+	r = control_check(from->op, ret, err);
+	if (r == 0 && control_is_between_runners(ret->op))
+		r = error_set(err, -EINVAL, "op %s is what runners say to each other", from->op);
+	return r;
+}
+
+static int ask(struct taskclient *c, const struct taskclient_control *given, uint64_t *ret_question,
+	struct error *err)
+{
+	struct control_texts texts;
+	struct control control;
+	struct question *q;
+	int r = read_control(given, &control, &texts, err);
+
+	if (r < 0)
+		return r;
+	q = question_new(c, &control, given);
 	r = q ? make_token(q->token) : -ENOMEM;
 	if (r == 0)
-		r = fill(c, control, q);
-	if (r == -E2BIG || r == -ENOMEM) {
+		r = fill(c, &control, q);
+	if (r == 0)
+		r = mq_message_check(&q->message, err);
+	if (r < 0) {
 		if (q)
 			question_remove(c, q);
-		return error_set(err, r, "out of memory");
+		return r == -EINVAL ? r : error_set(err, -ENOMEM, "out of memory");
 	}
-	if (r == 0)
-		r = reopen(c);
+	r = reopen(c);
 	if (r == 0)
 		r = send_question(c, q, clock_now_us());
+	if (r == -EINVAL) { /* for the frames of this connection */
+		question_remove(c, q);
+		return error_set(err, r, "it is too long");
+	}
 	if (r < 0)
-		return error_set(err, r, "the connection to the server was lost");
-	if (ret_number)
-		*ret_number = q->number;
+		return error_set(err, r == -ENOMEM ? -ECONNRESET : r, LOST);
+	if (ret_question)
+		*ret_question = q->number;
 	return 0;
 }
 
-int taskclient_cancel(struct taskclient *c, const char *id, unsigned patience_ms, struct error *err)
+int taskclient_ask(struct taskclient *c, const struct taskclient_control *control,
+	uint64_t *ret_question, struct taskclient_error *err)
 {
-	const struct control control = { .op = CONTROL_CANCEL, .id = (char *)id };
-	const struct taskclient_patience patience = { .most_ms = patience_ms };
+	return ask(c, control, ret_question, error_of(err));
+}
 
-	for (const struct question *at = c->questions; at; at = at->next)
+int taskclient_cancel(
+	struct taskclient *c, const char *id, unsigned patience_ms, struct taskclient_error *err)
+{
+	const struct taskclient_control control = {
+		.op = control_op_name(CONTROL_CANCEL), .id = id, .patience_ms = patience_ms
+	};
+
+	for (const struct question *at = c->questions; id && at; at = at->next)
 		if (at->op == CONTROL_CANCEL && strcmp(at->id, id) == 0)
 			return 0;
-	return taskclient_ask(c, &control, &patience, NULL, err);
+	return ask(c, &control, NULL, error_of(err));
 }
 
 /* ---- answers ---- */
@@ -192,17 +242,17 @@ void question_on_answer(struct taskclient *c, struct question *q, const struct r
 static int end(struct taskclient *c, struct question *q, enum taskclient_event_kind kind,
 	const struct error *err)
 {
-	struct taskclient_event event = {
+	struct happening happening = {
 		.kind = kind,
 		.question = q->number,
 		.runners = q->n_runners,
 	};
 	int r;
 
-	taskclient_copy_id(event.id, q->id);
+	taskclient_copy_id(happening.id, q->id);
 	if (err)
-		event.error = *err;
-	r = taskclient_post_event(c, &event);
+		happening.error = *err;
+	r = happening_post(c, &happening);
 	question_remove(c, q);
 	return r;
 }

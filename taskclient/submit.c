@@ -12,8 +12,6 @@
 #define PRIORITY_MAX 9
 #define DEPTH_MAX    100
 
-#define LOST         "the connection to the server was lost"
-
 struct submission *taskclient_find(struct taskclient *c, const char *id)
 {
 	struct submission *s;
@@ -70,16 +68,19 @@ static int check(struct taskclient *c, const struct taskclient_request *r, struc
 	return 0;
 }
 
+static enum wire_encoding encoding_of(const struct taskclient_request *r)
+{
+	return r->is_msgpack ? WIRE_MSGPACK : WIRE_JSON;
+}
+
 /* The encoder borrows what `struct request` would own. */
 static int encode(const struct taskclient_request *r, struct buf *ret)
 {
 	const struct request request = {
-		.encoding = r->encoding,
+		.encoding = encoding_of(r),
 		.id = (char *)r->id,
 		.script = (char *)r->program,
-		.input = { .data = (char *)r->input.data,
-			.len = r->input.len,
-			.cap = r->input.len },
+		.input = { .data = (char *)r->input, .len = r->input_len, .cap = r->input_len },
 		.timeout_ms = r->timeout_ms,
 		.use_cache = true,
 		.routing_key = (char *)r->mailbox,
@@ -97,11 +98,10 @@ static int encode(const struct taskclient_request *r, struct buf *ret)
 /* What was asked for by a task comes before what others ask for: it is waited for. -1: none. */
 static int priority_of(const struct taskclient_request *r)
 {
-	int priority = r->priority > 0 ? r->priority : 0;
+	int priority = (int)(r->priority + r->depth);
 
-	if (r->priority < 0 && r->depth == 0)
+	if (priority == 0)
 		return -1;
-	priority += (int)r->depth;
 	return priority < PRIORITY_MAX ? priority : PRIORITY_MAX;
 }
 
@@ -115,7 +115,7 @@ static int fill(struct taskclient *c, const struct taskclient_request *r, struct
 		result = mq_properties_set(&m->routing_key, r->queue ? r->queue : TASKCLIENT_QUEUE);
 	if (result == 0)
 		result = mq_properties_set(
-			&m->properties.content_type, wire_content_type(r->encoding));
+			&m->properties.content_type, wire_content_type(encoding_of(r)));
 	if (result == 0)
 		result = mq_properties_set(&m->properties.correlation_id, r->id);
 	if (result == 0)
@@ -147,8 +147,7 @@ static int reopen(struct taskclient *c, struct error *err)
 	return r;
 }
 
-int taskclient_submit(
-	struct taskclient *c, const struct taskclient_request *request, struct error *err)
+static int submit(struct taskclient *c, const struct taskclient_request *request, struct error *err)
 {
 	cleanup_with(mq_message_deinit) struct mq_message m;
 	struct submission *s;
@@ -172,8 +171,15 @@ int taskclient_submit(
 	s->size = m.body.len;
 	s->is_detached = request->mailbox;
 	set_number(c, s, c->next_number++);
+	/* It has a number already: whatever went wrong, the next ones would have another. */
 	r = mq_publish(c->mq, CHANNEL_REQUESTS, &m);
-	return r < 0 ? error_set(err, r, LOST) : 0;
+	return r < 0 ? error_set(err, r == -EINVAL || r == -ENOMEM ? -ECONNRESET : r, LOST) : 0;
+}
+
+int taskclient_submit(struct taskclient *c, const struct taskclient_request *request,
+	struct taskclient_error *err)
+{
+	return submit(c, request, error_of(err));
 }
 
 static int fail(struct taskclient *c, struct submission *s, int code, const char *text)
@@ -182,7 +188,7 @@ static int fail(struct taskclient *c, struct submission *s, int code, const char
 	int r;
 
 	error_set(&err, code, "%s", text);
-	r = taskclient_post(c, TASKCLIENT_NOT_QUEUED, s->id, &err);
+	r = happening_post_kind(c, TASKCLIENT_NOT_QUEUED, s->id, &err);
 	submission_remove(c, s);
 	return r;
 }
@@ -197,7 +203,7 @@ static int confirm_one(struct taskclient *c, struct submission *s, bool acked)
 			"the server could not take the request: its queue refuses more");
 	if (s->returned)
 		return fail(c, s, -ENOENT, "no such queue");
-	r = taskclient_post(c, TASKCLIENT_QUEUED, s->id, NULL);
+	r = happening_post_kind(c, TASKCLIENT_QUEUED, s->id, NULL);
 	if (s->is_detached)
 		submission_remove(c, s);
 	return r;

@@ -9,7 +9,7 @@
 
 void ask_init(struct ask *ask)
 {
-	*ask = (struct ask){ .request.priority = -1 };
+	*ask = (struct ask){ 0 };
 }
 
 void ask_deinit(struct ask *ask)
@@ -45,16 +45,17 @@ static int take_input(const char *verb, struct ask *ask)
 		r = read_json(verb, ask);
 	else if (ask->input_file)
 		r = read_input(ask->input_file, &ask->input);
-	ask->request.input = buf_slice(&ask->input);
+	ask->request.input = ask->input.data;
+	ask->request.input_len = ask->input.len;
 	return r;
 }
 
 static int take_encoding(const char *verb, struct ask *ask, const char *name)
 {
 	if (strcmp(name, "json") == 0)
-		ask->request.encoding = WIRE_JSON;
+		ask->request.is_msgpack = false;
 	else if (strcmp(name, "msgpack") == 0)
-		ask->request.encoding = WIRE_MSGPACK;
+		ask->request.is_msgpack = true;
 	else
 		return usage_error(verb, "--encoding: '%s' is neither json nor msgpack", name);
 	return 0;
@@ -62,9 +63,9 @@ static int take_encoding(const char *verb, struct ask *ask, const char *name)
 
 static int take_id(const char *verb, struct ask *ask, const char *id)
 {
-	if (!id_is_valid(slice_of(id)))
-		return usage_error(
-			verb, "--id: 1 to %d bytes without '/', and not '.' or '..'", ID_MAX);
+	if (!taskclient_id_is_valid(id))
+		return usage_error(verb, "--id: 1 to %d bytes without '/', and not '.' or '..'",
+			TASKCLIENT_ID_MAX);
 	snprintf(ask->id, sizeof(ask->id), "%s", id);
 	return 0;
 }
@@ -105,7 +106,7 @@ int ask_take_option(const char *verb, struct ask *ask, int c)
 		break;
 	case 'p':
 		r = take_number(verb, "--priority", 9, &number);
-		request->priority = (int)number;
+		request->priority = (unsigned)number;
 		break;
 	case OPTION_ASK_DEPTH:
 		r = take_number(verb, "--depth", 100, &number);

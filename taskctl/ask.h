@@ -23,7 +23,7 @@ enum {
 struct ask {
 	const char *input_file;
 	const char *json;
-	char id[ID_MAX + 1];
+	char id[TASKCLIENT_ID_SIZE];
 	struct taskclient_request request;
 	struct buf input;
 };

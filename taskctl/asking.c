@@ -46,19 +46,23 @@ static unsigned patience_ms(const struct asking *a)
 	return a->wait_ms > WAIT_MAX ? WAIT_MAX : (unsigned)a->wait_ms;
 }
 
-static int ask(struct asking *a, const struct control *control, unsigned quiet_ms, uint64_t *ret)
+static int ask(struct asking *a, const struct taskclient_control *control, unsigned quiet_ms,
+	uint64_t *ret)
 {
-	const struct taskclient_patience patience = { patience_ms(a), quiet_ms };
-	struct error err = { 0 };
-	int r = taskclient_ask(a->client, control, &patience, ret, &err);
+	struct taskclient_control question = *control;
+	struct taskclient_error err = { 0 };
+	int r;
 
+	question.patience_ms = patience_ms(a);
+	question.quiet_ms = quiet_ms;
+	r = taskclient_ask(a->client, &question, ret, &err);
 	if (r == 0)
 		return 0;
 	complain(a, "%s", err.text);
 	return r == -EINVAL ? EXIT_USAGE : r == -ENOMEM ? EXIT_LOCAL : EXIT_BROKER;
 }
 
-int asking_put(struct asking *a, const struct control *control)
+int asking_put(struct asking *a, const struct taskclient_control *control)
 {
 	unsigned quiet_ms = a->calls_roll ? patience_ms(a) : ASKING_QUIET_MS;
 	struct asked *more = reallocarray(a->asked, a->n + 1, sizeof(*more));
@@ -80,7 +84,7 @@ int asking_put(struct asking *a, const struct control *control)
 
 int asking_call_roll(struct asking *a, const char *runner)
 {
-	const struct control ping = { .op = CONTROL_PING, .selector.runner = (char *)runner };
+	const struct taskclient_control ping = { .op = "ping", .runner = runner };
 	int r = ask(a, &ping, ASKING_QUIET_MS, &a->roll);
 
 	a->roll_is_open = r == 0;
@@ -105,10 +109,10 @@ static struct asking_runner *add_runner(struct asking *a, const char *name, cons
 }
 
 /* NULL: it does not say who it is, or memory is short. */
-static struct asking_runner *runner_of(struct asking *a, const struct record *answer)
+static struct asking_runner *runner_of(struct asking *a, const struct taskclient_answer *answer)
 {
-	const char *name = record_text(answer, "runner");
-	const char *instance = record_text(answer, "instance");
+	const char *name = taskclient_answer_text(answer, "runner");
+	const char *instance = taskclient_answer_text(answer, "instance");
 
 	if (!name)
 		return NULL;
@@ -137,16 +141,17 @@ static bool is_repeated(struct asking *a, const struct asking_runner *runner, co
 }
 
 /* Whether it is to be told, too. */
-static bool take_of_many(struct asking *a, size_t index, const struct record *answer)
+static bool take_of_many(struct asking *a, size_t index, const struct taskclient_answer *answer)
 {
 	struct asking_runner *runner = runner_of(a, answer);
-	const char *id = record_text(answer, "id"), *result = record_text(answer, "result");
+	const char *id = taskclient_answer_text(answer, "id"),
+		   *result = taskclient_answer_text(answer, "result");
 	char last_word[32];
 	int64_t count = 0;
 
 	if (!runner)
 		return true;
-	if (id && !record_text(answer, "error")) {
+	if (id && !taskclient_answer_text(answer, "error")) {
 		if (is_repeated(a, runner, id))
 			return false;
 		runner->n_told++;
@@ -156,9 +161,9 @@ static bool take_of_many(struct asking *a, size_t index, const struct record *an
 	if (is_repeated(a, runner, last_word))
 		return false;
 	runner->has_ended = true;
-	if (!result || strcmp(result, CONTROL_END) != 0)
+	if (!result || strcmp(result, TASKCLIENT_END) != 0)
 		return true;
-	if (record_int(answer, "count", &count) && count > 0)
+	if (taskclient_answer_int(answer, "count", &count) && count > 0)
 		runner->n_said = (uint64_t)count;
 	return false;
 }
@@ -171,12 +176,12 @@ static void take_roll(struct asking *a, const struct taskclient_event *event)
 		a->roll_is_open = event->kind == TASKCLIENT_BAD_ANSWER;
 		return;
 	}
-	runner = runner_of(a, &event->answer);
+	runner = runner_of(a, event->answer);
 	if (!runner || runner->is_there)
 		return;
 	runner->is_there = true;
 	if (a->on_roll)
-		a->on_roll(a->userdata, &event->answer);
+		a->on_roll(a->userdata, event->answer);
 }
 
 /* ---- what comes of a question ---- */
@@ -192,8 +197,8 @@ static void on_answer(struct asking *a, struct asked *asked, const struct taskcl
 	size_t index = (size_t)(asked - a->asked);
 
 	a->heard_us = clock_now_us();
-	if (!asked->is_to_many || take_of_many(a, index, &event->answer))
-		a->on_answer(a->userdata, index, &event->answer);
+	if (!asked->is_to_many || take_of_many(a, index, event->answer))
+		a->on_answer(a->userdata, index, event->answer);
 	if (!asked->is_to_many && asked->is_open)
 		close_question(a, asked);
 }
@@ -309,8 +314,8 @@ int asking_wait(struct asking *a)
 
 	while (status == 0 && !asking_is_over(a)) {
 		struct pollfd p = { .fd = taskclient_fd(a->client), .events = POLLIN };
-		struct taskclient_event event;
-		struct error err = { 0 };
+		struct taskclient_event *event;
+		struct taskclient_error err = { 0 };
 		int r = taskclient_next(a->client, &event, &err);
 
 		if (r < 0) {
@@ -321,12 +326,12 @@ int asking_wait(struct asking *a)
 			(void)poll(&p, 1, asking_wait_ms(a));
 			continue;
 		}
-		(void)asking_take(a, &event, &status);
-		if (event.kind == TASKCLIENT_BLOCKED)
-			say("the broker takes no messages for now: %s", event.error.text);
-		if (event.kind == TASKCLIENT_BAD_ANSWER)
-			say("an answer that is not understood: %s", event.error.text);
-		taskclient_event_deinit(&event);
+		(void)asking_take(a, event, &status);
+		if (event->kind == TASKCLIENT_BLOCKED)
+			say("the broker takes no messages for now: %s", event->error.text);
+		if (event->kind == TASKCLIENT_BAD_ANSWER)
+			say("an answer that is not understood: %s", event->error.text);
+		taskclient_event_free(event);
 	}
 	return status;
 }

@@ -33,9 +33,9 @@ struct asking {
 	bool keeps_quiet; /* what is wrong is kept in @trouble, not told */
 	/* An answer to the question put as the @index th, from 0, or NULL: nobody answered. Last
 	 * words without anything else in them are not told. */
-	void (*on_answer)(void *userdata, size_t index, const struct record *answer);
+	void (*on_answer)(void *userdata, size_t index, const struct taskclient_answer *answer);
 	/* An answer to the roll call; may be NULL. */
-	void (*on_roll)(void *userdata, const struct record *answer);
+	void (*on_roll)(void *userdata, const struct taskclient_answer *answer);
 	void *userdata;
 
 	char trouble[1200];
@@ -50,7 +50,7 @@ struct asking {
 };
 
 /* 0 or an exit status, having told what is wrong. */
-int asking_put(struct asking *a, const struct control *control);
+int asking_put(struct asking *a, const struct taskclient_control *control);
 /* @runner: only this one is asked; NULL: all. */
 int asking_call_roll(struct asking *a, const char *runner);
 

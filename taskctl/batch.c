@@ -22,7 +22,6 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/parse.h"
-#include "taskclient/mailbox.h"
 #include "taskctl/bar.h"
 #include "taskctl/batch.h"
 #include "taskctl/display.h"
@@ -55,7 +54,7 @@ enum {
  */
 struct stray {
 	struct stray *next;
-	struct taskclient_event event;
+	struct taskclient_event *event;
 };
 
 struct batch_verb {
@@ -67,7 +66,7 @@ struct batch_verb {
 	struct taskclient *client;
 	struct bar bar;
 	const char *given_name;
-	char name[ID_MAX], mailbox[MAILBOX_MAX];
+	char name[TASKCLIENT_ID_MAX], mailbox[TASKCLIENT_MAILBOX_SIZE];
 	uint64_t keep_ms, window;
 	bool retry_failed, quiet;
 	uint64_t n_tasks;                   /* in the file */
@@ -98,7 +97,7 @@ static int take_window(struct batch_verb *v)
 
 static int take_name(struct batch_verb *v)
 {
-	if (!id_is_valid(slice_of(optarg)) || strlen(optarg) > NAME_MAX_LEN)
+	if (!taskclient_id_is_valid(optarg) || strlen(optarg) > NAME_MAX_LEN)
 		return usage_error(VERB, "--name: 1 to %d bytes without '/'", NAME_MAX_LEN);
 	v->given_name = optarg;
 	return GOING_ON;
@@ -222,7 +221,7 @@ static int make_name(struct batch_verb *v, uint64_t print)
 {
 	const char *base = strrchr(v->source.name, '/');
 	cleanup_free char *path = v->results.name ? realpath(v->results.name, NULL) : NULL;
-	char unique[ID_MAX + 1] = "", *to = v->name;
+	char unique[TASKCLIENT_ID_SIZE] = "", *to = v->name;
 	struct slice parts[2] = { { (const char *)&print, sizeof(print) } };
 
 	if (v->given_name) {
@@ -377,13 +376,15 @@ static int write_ends(struct batch_verb *v)
 
 static int take_end(struct batch_verb *v, struct slot *slot, const struct taskclient_event *event)
 {
-	enum status status = event->response.status;
+	enum taskclient_status status = event->status;
 
 	if (batch_encode(&slot->record, slot->task.line, event, slot->task.program) < 0)
 		return no_memory();
-	slot->failed = status != STATUS_SUCCESS;
+	slot->failed = status != TASKCLIENT_STATUS_SUCCESS;
 	slot->mail = event->mail;
-	v->n_ends[status == STATUS_SUCCESS ? 0 : status == STATUS_CANCELLED ? 2 : 1]++;
+	v->n_ends[status == TASKCLIENT_STATUS_SUCCESS     ? 0
+		  : status == TASKCLIENT_STATUS_CANCELLED ? 2
+							  : 1]++;
 	v->n_done++;
 	slots_set(&v->slots, slot, SLOT_OVER);
 	return write_ends(v);
@@ -405,7 +406,7 @@ static int refuse(struct batch_verb *v, struct slot *slot, const char *why)
 
 static void stray_free(struct stray *stray)
 {
-	taskclient_event_deinit(&stray->event);
+	taskclient_event_free(stray->event);
 	free(stray);
 }
 
@@ -422,17 +423,16 @@ static void strays_free(struct batch_verb *v)
 
 /* Of a task that is still to come in the file: it waits for that. Those of tasks whose results are
  * written look the same, so there is a limit; what is dropped is done again. */
-static int keep_stray(struct batch_verb *v, struct taskclient_event *event)
+static int keep_stray(struct batch_verb *v, struct taskclient_event **event)
 {
 	struct stray *stray;
 
 	if ((v->is_read && !v->has_next) || v->n_strays > v->slots.size + v->n_kept)
-		return settle(v, event->mail);
+		return settle(v, (*event)->mail);
 	stray = calloc(1, sizeof(*stray));
 	if (!stray)
 		return no_memory();
-	stray->event = *event;
-	*event = (struct taskclient_event){ 0 };
+	stray->event = steal_ptr(*event);
 	stray->next = v->strays;
 	v->strays = stray;
 	v->n_strays++;
@@ -444,7 +444,7 @@ static struct stray *take_stray(struct batch_verb *v, const char *id)
 	for (struct stray **at = &v->strays; *at; at = &(*at)->next) {
 		struct stray *stray = *at;
 
-		if (strcmp(stray->event.id, id) == 0) {
+		if (strcmp(stray->event->id, id) == 0) {
 			*at = stray->next;
 			v->n_strays--;
 			return stray;
@@ -461,13 +461,15 @@ static void name_task(const struct batch_verb *v, const struct batch_task *task,
 	unsigned times = v->results.lines[task->line] & LINE_TIMES;
 
 	if (task->id && times == 0)
-		snprintf(ret, ID_MAX + 1, "%s", task->id);
+		snprintf(ret, TASKCLIENT_ID_SIZE, "%s", task->id);
 	else if (task->id)
-		snprintf(ret, ID_MAX + 1, "%.*s-r%u", ID_MAX - 8, task->id, times);
+		snprintf(ret, TASKCLIENT_ID_SIZE, "%.*s-r%u", TASKCLIENT_ID_MAX - 8, task->id,
+			times);
 	else if (times == 0)
-		snprintf(ret, ID_MAX + 1, "%.90s-%" PRIu64, v->name, task->line);
+		snprintf(ret, TASKCLIENT_ID_SIZE, "%.90s-%" PRIu64, v->name, task->line);
 	else
-		snprintf(ret, ID_MAX + 1, "%.90s-%" PRIu64 "-r%u", v->name, task->line, times);
+		snprintf(ret, TASKCLIENT_ID_SIZE, "%.90s-%" PRIu64 "-r%u", v->name, task->line,
+			times);
 }
 
 /* 1: v->next is there. */
@@ -501,7 +503,7 @@ static size_t n_under_way(const struct batch_verb *v)
 static int fill_slots(struct batch_verb *v)
 {
 	while (v->n_signals == 0 && v->slots.n < v->slots.size && n_under_way(v) < v->window) {
-		char id[ID_MAX + 1];
+		char id[TASKCLIENT_ID_SIZE];
 		struct slot *slot;
 		struct stray *stray;
 		int r = read_next(v);
@@ -516,7 +518,7 @@ static int fill_slots(struct batch_verb *v)
 		stray = take_stray(v, id);
 		if (!stray)
 			continue;
-		r = take_end(v, slot, &stray->event);
+		r = take_end(v, slot, stray->event);
 		stray_free(stray);
 		if (r != GOING_ON)
 			return r;
@@ -531,8 +533,9 @@ static int send_slot(struct batch_verb *v, struct slot *slot)
 		.queue = v->options.queue,
 		.id = slot->id,
 		.program = task->program,
-		.input = buf_slice(&task->input),
-		.encoding = v->ask.request.encoding,
+		.input = task->input.data,
+		.input_len = task->input.len,
+		.is_msgpack = v->ask.request.is_msgpack,
 		.timeout_ms = task->timeout_ms,
 		.group = task->group,
 		.labels = task->labels,
@@ -543,7 +546,7 @@ static int send_slot(struct batch_verb *v, struct slot *slot)
 		.hold = task->hold,
 		.mailbox = v->mailbox,
 	};
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	int r = taskclient_submit(v->client, &request, &err);
 
 	if (r == -EALREADY) { /* one of before has ended, but its confirm is still to come */
@@ -578,7 +581,8 @@ static int send_all(struct batch_verb *v)
 
 /* ---- events ---- */
 
-static int on_not_queued(struct batch_verb *v, struct slot *slot, const struct error *err)
+static int on_not_queued(
+	struct batch_verb *v, struct slot *slot, const struct taskclient_error *err)
 {
 	if (err->code == -ENOENT) {
 		COMPLAIN(v,
@@ -594,10 +598,12 @@ static int on_not_queued(struct batch_verb *v, struct slot *slot, const struct e
 	return GOING_ON;
 }
 
-static int on_final(struct batch_verb *v, struct slot *slot, struct taskclient_event *event)
+static int on_final(struct batch_verb *v, struct slot *slot, struct taskclient_event **stray)
 {
+	const struct taskclient_event *event = *stray;
+
 	if (!slot)
-		return keep_stray(v, event);
+		return keep_stray(v, stray);
 	if (slot->state == SLOT_OVER && slot->mail == 0) { /* said again on a new connection */
 		slot->mail = event->mail;
 		return GOING_ON;
@@ -605,29 +611,31 @@ static int on_final(struct batch_verb *v, struct slot *slot, struct taskclient_e
 	return slot->state == SLOT_OVER ? settle(v, event->mail) : take_end(v, slot, event);
 }
 
-static int on_response(struct batch_verb *v, struct taskclient_event *event)
+static int on_response(struct batch_verb *v, struct slot *slot, struct taskclient_event **final)
 {
-	struct slot *slot = slots_find(&v->slots, event->id);
+	const struct taskclient_event *event = *final;
 
 	v->n_kept -= v->n_kept > 0;
-	if (event->kind == TASKCLIENT_RESPONSE && status_is_final(event->response.status))
-		return on_final(v, slot, event);
+	if (event->kind == TASKCLIENT_RESPONSE && event->is_final)
+		return on_final(v, slot, final);
 	if (event->kind == TASKCLIENT_MALFORMED)
-		COMPLAIN(v, "%s: an answer that is not understood: %s", event->id,
+		COMPLAIN(v, "%s: an answer that is not understood: %s", event->id ? event->id : "?",
 			event->error.text);
 	else if (slot && slot->state != SLOT_OVER && slot->state != SLOT_UNSENT)
 		slots_set(&v->slots, slot, SLOT_RUNNING);
 	return settle(v, event->mail);
 }
 
-static int on_event(struct batch_verb *v, struct taskclient_event *event)
+/* What may be of use later is taken. */
+static int on_event(struct batch_verb *v, struct taskclient_event **taken)
 {
-	struct slot *slot = slots_find(&v->slots, event->id);
+	const struct taskclient_event *event = *taken;
+	struct slot *slot = event->id ? slots_find(&v->slots, event->id) : NULL;
 
 	switch (event->kind) {
 	case TASKCLIENT_RESPONSE:
 	case TASKCLIENT_MALFORMED:
-		return on_response(v, event);
+		return on_response(v, slot, taken);
 	case TASKCLIENT_QUEUED:
 		if (slot && slot->state == SLOT_SENT)
 			slots_set(&v->slots, slot, SLOT_QUEUED);
@@ -643,16 +651,16 @@ static int on_event(struct batch_verb *v, struct taskclient_event *event)
 	}
 }
 
-static int take_events(struct batch_verb *v, struct error *err)
+static int take_events(struct batch_verb *v, struct taskclient_error *err)
 {
 	for (;;) {
-		struct taskclient_event event;
+		struct taskclient_event *event;
 		int r = taskclient_next(v->client, &event, err);
 
 		if (r <= 0)
 			return r < 0 ? LOST : GOING_ON;
 		r = on_event(v, &event);
-		taskclient_event_deinit(&event);
+		taskclient_event_free(event);
 		if (r != GOING_ON)
 			return r;
 	}
@@ -662,7 +670,7 @@ static int take_events(struct batch_verb *v, struct error *err)
 
 static int cancel_all(struct batch_verb *v)
 {
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 
 	for (size_t i = 0; i < v->slots.n; i++) {
 		const struct slot *slot = slots_at(&v->slots, i);
@@ -711,7 +719,7 @@ static int wait_ms(struct batch_verb *v)
 	return bar_ms >= 0 && bar_ms < ms ? bar_ms : ms;
 }
 
-static int step(struct batch_verb *v, struct error *err)
+static int step(struct batch_verb *v, struct taskclient_error *err)
 {
 	int r = take_events(v, err);
 
@@ -727,7 +735,7 @@ static int step(struct batch_verb *v, struct error *err)
 }
 
 /* Until all is done or the connection lost. */
-static int work(struct batch_verb *v, struct error *err)
+static int work(struct batch_verb *v, struct taskclient_error *err)
 {
 	for (;;) {
 		struct pollfd fds[] = {
@@ -748,10 +756,9 @@ static int work(struct batch_verb *v, struct error *err)
 
 /* ---- connections ---- */
 
-static int open_mailbox(struct batch_verb *v, struct error *err)
+static int open_mailbox(struct batch_verb *v, struct taskclient_error *err)
 {
-	int r = taskclient_mailbox_make(
-		v->client, v->mailbox, v->options.responses, v->keep_ms, err);
+	int r = taskclient_mailbox_make(v->client, v->mailbox, v->keep_ms, err);
 
 	if (r == -ENOENT || r == -EACCES || r == -EINVAL) {
 		COMPLAIN(
@@ -784,7 +791,7 @@ static void forget_connection(struct batch_verb *v)
 }
 
 /* GOING_ON when there is a connection again. */
-static int reconnect(struct batch_verb *v, const struct error *err)
+static int reconnect(struct batch_verb *v, const struct taskclient_error *err)
 {
 	int pause_ms = 100, r;
 
@@ -823,7 +830,7 @@ static int catch_signals(struct batch_verb *v)
  * of the dead letters: then the mailbox ends by itself. */
 static void leave(struct batch_verb *v)
 {
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 
 	if (!v->client || !is_done(v))
 		return;
@@ -840,7 +847,7 @@ static int exit_status(const struct batch_verb *v)
 
 static int do_all(struct batch_verb *v)
 {
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	int r = open_client(&v->options.broker, &v->client);
 
 	r = r == 0 ? catch_signals(v) : r;

@@ -6,6 +6,7 @@
  * writes results, batch.c sends, waits and shows.
  */
 
+#include "common/error.h"
 #include "taskctl/ask.h"
 
 /* ---- tasks: JSON lines, or a table ---- */
@@ -30,8 +31,7 @@ struct batch_task {
 	char *id; /* NULL: none is named */
 	char *program, *group, *labels, *user, *project;
 	struct buf input;
-	int priority;
-	unsigned depth;
+	unsigned priority, depth;
 	bool hold;
 	uint64_t timeout_ms;
 };
@@ -95,7 +95,7 @@ enum slot_state {
 struct slot {
 	struct slot *next; /* of the same place in the index */
 	enum slot_state state;
-	char id[ID_MAX + 1];
+	char id[TASKCLIENT_ID_SIZE];
 	struct batch_task task;
 	struct buf record;
 	bool failed;

@@ -13,6 +13,7 @@
 #include "taskctl/batch.h"
 #include "wire/base64.h"
 #include "wire/json.h"
+#include "wire/record.h"
 
 /* ---- what is there ---- */
 
@@ -175,22 +176,27 @@ static int put_begin(struct buf *out, uint64_t line, const char *id, const char 
 	return r;
 }
 
-static int put_facts(struct buf *out, const struct taskclient_facts *f)
+static int put_known(struct buf *out, const char *name, int64_t number)
 {
-	int r = put_number(out, "exit_code", f->has_exit_code, f->exit_code);
+	return put_number(out, name, number != TASKCLIENT_UNKNOWN, number);
+}
+
+static int put_facts(struct buf *out, const struct taskclient_event *e)
+{
+	int r = put_known(out, "exit_code", e->exit_code);
 
 	if (r == 0)
-		r = put_number(out, "signal", f->signal != 0, f->signal);
+		r = put_known(out, "signal", e->signal);
 	if (r == 0)
-		r = put_text(out, "runner", f->runner[0] ? f->runner : NULL);
+		r = put_text(out, "runner", e->runner);
 	if (r == 0)
-		r = put_number(out, "attempt", f->attempt > 0, f->attempt);
+		r = put_number(out, "attempt", e->attempt > 0, e->attempt);
 	if (r == 0)
-		r = put_number(out, "wall_ms", f->has_usage, f->wall_ms);
+		r = put_known(out, "wall_ms", e->wall_ms);
 	if (r == 0)
-		r = put_number(out, "cpu_ms", f->has_usage, f->cpu_ms);
+		r = put_known(out, "cpu_ms", e->cpu_ms);
 	if (r == 0)
-		r = put_number(out, "peak_memory", f->has_usage, f->peak_memory);
+		r = put_known(out, "peak_memory", e->peak_memory);
 	return r;
 }
 
@@ -206,29 +212,31 @@ static int put_end(struct buf *out, const char *text_out, const char *text_err)
 int batch_encode(
 	struct buf *ret, uint64_t line, const struct taskclient_event *event, const char *program)
 {
-	const struct received_response *p = &event->response;
-	enum cause cause = event->facts.cause;
-	bool ok = p->status == STATUS_SUCCESS;
-	struct slice output = buf_slice(&p->output);
-	int r = put_begin(ret, line, event->id, program, final_state(p->status),
-		cause == CAUSE_NONE ? NULL : cause_name(cause),
-		ok || !p->has_output ? (struct slice){ 0 } : output);
+	bool ok = event->status == TASKCLIENT_STATUS_SUCCESS;
+	struct slice output = { event->output, event->output_len };
+	int r = put_begin(ret, line, event->id, program, final_state(event->status), event->cause,
+		ok ? (struct slice){ 0 } : output);
 
 	if (r == 0 && ok)
-		r = put_output(ret, output);
+		r = put_output(ret, output.data ? output : slice_of(""));
 	else if (r == 0)
 		r = buf_append_text(ret, ",\"output\":null,\"output_base64\":null");
 	if (r == 0)
-		r = put_facts(ret, &event->facts);
-	return r < 0 ? r : put_end(ret, p->out, p->err);
+		r = put_facts(ret, event);
+	return r < 0 ? r : put_end(ret, event->stdout_text, event->stderr_text);
 }
 
 int batch_encode_refused(
 	struct buf *ret, uint64_t line, const char *id, const char *program, const char *why)
 {
-	const struct taskclient_facts none = { 0 };
-	int r = put_begin(
-		ret, line, id, program, "failed", cause_name(CAUSE_REFUSED), slice_of(why));
+	const struct taskclient_event none = {
+		.exit_code = TASKCLIENT_UNKNOWN,
+		.signal = TASKCLIENT_UNKNOWN,
+		.wall_ms = TASKCLIENT_UNKNOWN,
+		.cpu_ms = TASKCLIENT_UNKNOWN,
+		.peak_memory = TASKCLIENT_UNKNOWN,
+	};
+	int r = put_begin(ret, line, id, program, "failed", "refused", slice_of(why));
 
 	if (r == 0)
 		r = buf_append_text(ret, ",\"output\":null,\"output_base64\":null");

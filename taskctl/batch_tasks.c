@@ -277,9 +277,10 @@ static int take_id(const struct member *m, struct batch_task *task, struct error
 {
 	int r = replace(m, &task->id, err);
 
-	return r == 0 && !id_is_valid(slice_of(task->id))
+	return r == 0 && !taskclient_id_is_valid(task->id)
 		       ? error_set(err, -EINVAL,
-				 "id: 1 to %d bytes without '/', and not '.' or '..'", ID_MAX)
+				 "id: 1 to %d bytes without '/', and not '.' or '..'",
+				 TASKCLIENT_ID_MAX)
 		       : r;
 }
 
@@ -339,7 +340,10 @@ static int take_whole(const struct member *m, int max, int *ret, struct error *e
 
 static int take_priority(const struct member *m, struct batch_task *task, struct error *err)
 {
-	return take_whole(m, 9, &task->priority, err);
+	int priority = 0, r = take_whole(m, 9, &priority, err);
+
+	task->priority = (unsigned)priority;
+	return r;
 }
 
 static int take_depth(const struct member *m, struct batch_task *task, struct error *err)

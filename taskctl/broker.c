@@ -9,9 +9,8 @@
 #include "common/clock.h"
 #include "taskctl/taskctl.h"
 
-#define DEFAULT_BROKER "amqp://guest:guest@127.0.0.1:5672"
-#define FILE_MAX       (64 * 1024)
-#define PAUSE_MAX_MS   3000
+#define FILE_MAX     (64 * 1024)
+#define PAUSE_MAX_MS 3000
 
 /* A value, or the file that holds it, and what to call them in messages. */
 struct given {
@@ -97,20 +96,23 @@ static int read_secret(const struct given *given, struct buf *ret)
 	return buf_append(ret, "", 1) < 0 ? EXIT_LOCAL : 0;
 }
 
-static int add_addresses(
-	struct mq_options *connection, const char *list, const char *from, const char *file)
+/* @list stays with @connection. */
+static int take_addresses(
+	struct taskclient_options *connection, const char *list, const char *from, const char *file)
 {
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 
-	if (mq_options_add_addresses(connection, list, &err) == 0)
+	connection->broker = list;
+	if (taskclient_options_check(connection, &err) == 0)
 		return 0;
 	say("%s: %s%s%s", from, file ? file : "", file ? ": " : "", err.text);
 	return EXIT_USAGE;
 }
 
-static int read_addresses(const struct given *given, struct mq_options *connection)
+/* @text is what was read, and stays with @connection, too. */
+static int read_addresses(
+	const struct given *given, struct taskclient_options *connection, struct buf *text)
 {
-	cleanup_with(forget) struct buf text = { 0 };
 	int r;
 
 	if (given->value && given->file) {
@@ -118,23 +120,18 @@ static int read_addresses(const struct given *given, struct mq_options *connecti
 		return EXIT_USAGE;
 	}
 	if (!given->file)
-		return add_addresses(connection, given->value ? given->value : DEFAULT_BROKER,
-			given->value_name, NULL);
-	r = read_secret(given, &text);
-	return r != 0 ? r : add_addresses(connection, text.data, given->file_name, given->file);
+		return take_addresses(connection, given->value, given->value_name, NULL);
+	r = read_secret(given, text);
+	return r != 0 ? r : take_addresses(connection, text->data, given->file_name, given->file);
 }
 
-static int read_password(const struct given *given, struct mq_options *connection)
+static int read_password(
+	const struct given *given, struct taskclient_options *connection, struct buf *text)
 {
-	cleanup_with(forget) struct buf text = { 0 };
-	int r;
+	int r = given->file ? read_secret(given, text) : 0;
 
-	if (!given->file)
-		return 0;
-	r = read_secret(given, &text);
-	if (r != 0)
-		return r;
-	return mq_properties_set(&connection->password, text.data) < 0 ? EXIT_LOCAL : 0;
+	connection->password = text->data;
+	return r;
 }
 
 static void give_hint(int r, const struct given *given, const struct given *password)
@@ -161,28 +158,29 @@ static struct given password_of(
 
 /* What is wrong is told, unless it is that no connection can be had and @is_quiet. */
 static int connect_broker(const struct broker_options *options, bool is_quiet,
-	int (*open)(const struct mq_options *connection, void *userdata, struct error *err),
+	int (*open)(const struct taskclient_options *connection, void *userdata,
+		struct taskclient_error *err),
 	void *userdata)
 {
-	cleanup_with(mq_options_deinit) struct mq_options connection;
+	cleanup_with(forget) struct buf addresses = { 0 }, secret = { 0 };
 	enum origin from = find_broker(options), password_from = find_password(options, from);
+	struct taskclient_options connection = {
+		.name = "taskctl", .control = options->control, .responses = options->responses
+	};
 	struct names names, password_names;
 	struct given given, password;
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	int r;
 
 	name_all(options, from, &names);
 	name_all(options, password_from, &password_names);
 	given = broker_of(options, from, &names);
 	password = password_of(options, password_from, &password_names);
-	mq_options_init(&connection);
-	r = read_addresses(&given, &connection);
+	r = read_addresses(&given, &connection, &addresses);
 	if (r == 0)
-		r = read_password(&password, &connection);
+		r = read_password(&password, &connection, &secret);
 	if (r != 0)
 		return r;
-	if (mq_properties_set(&connection.connection_name, "taskctl") < 0)
-		return EXIT_LOCAL;
 	r = open(&connection, userdata, &err);
 	if (r == 0)
 		return 0;
@@ -194,30 +192,23 @@ static int connect_broker(const struct broker_options *options, bool is_quiet,
 }
 
 int open_broker(const struct broker_options *options,
-	int (*open)(const struct mq_options *connection, void *userdata, struct error *err),
+	int (*open)(const struct taskclient_options *connection, void *userdata,
+		struct taskclient_error *err),
 	void *userdata)
 {
 	return connect_broker(options, false, open, userdata);
 }
 
-struct client_to_open {
-	const char *control;
-	struct taskclient **ret;
-};
-
-static int take_client(const struct mq_options *connection, void *userdata, struct error *err)
+static int take_client(
+	const struct taskclient_options *connection, void *userdata, struct taskclient_error *err)
 {
-	const struct client_to_open *client = userdata;
-
-	return taskclient_open(connection, client->control, client->ret, err);
+	return taskclient_open(connection, userdata, err);
 }
 
 static int connect_client(
 	const struct broker_options *options, bool is_quiet, struct taskclient **ret)
 {
-	struct client_to_open client = { options->control, ret };
-
-	return connect_broker(options, is_quiet, take_client, &client);
+	return connect_broker(options, is_quiet, take_client, ret);
 }
 
 int open_client(const struct broker_options *options, struct taskclient **ret)
@@ -230,7 +221,7 @@ int retry_client(const struct broker_options *options, struct taskclient **ret)
 	return connect_client(options, true, ret);
 }
 
-int reopen_client(const struct broker_options *options, const struct error *err,
+int reopen_client(const struct broker_options *options, const struct taskclient_error *err,
 	uint64_t deadline_us, struct taskclient **client)
 {
 	unsigned pause_ms = 100;

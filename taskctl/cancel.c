@@ -6,7 +6,7 @@ static int run(int argc, char **argv)
 {
 	static const struct steering steering = {
 		.verb = &verb_cancel,
-		.op = CONTROL_CANCEL,
+		.op = "cancel",
 		.undone = "cannot be cancelled",
 		.nobody = "runners that run now remember it for a day: should its request come to "
 			  "them, it is not started",

@@ -4,7 +4,7 @@
 
 static int run(int argc, char **argv)
 {
-	static const struct order what = { .verb = &verb_drain, .op = CONTROL_DRAIN };
+	static const struct order what = { .verb = &verb_drain, .op = "drain" };
 
 	return order(&what, argc, argv);
 }

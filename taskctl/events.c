@@ -41,26 +41,26 @@ static const struct column columns[N_COLUMNS] = {
 
 static int64_t known(int64_t number)
 {
-	return number == EVENT_UNKNOWN ? TABLE_ABSENT : number;
+	return number == TASKCLIENT_UNKNOWN ? TABLE_ABSENT : number;
 }
 
-static int show(struct events_verb *v, const struct task_event_facts *f)
+static int show(struct events_verb *v, const struct taskclient_feed_event *f)
 {
 	struct table *t = v->table;
 	int r;
 
 	table_row(t);
 	table_put_number(t, TIME, f->time_ms);
-	table_put_text(t, EVENT, event_kind_name(f->kind));
+	table_put_text(t, EVENT, f->event);
 	table_put_text(t, ID, f->id);
 	table_put_text(t, PROGRAM, f->program);
-	table_put_text(t, CAUSE, f->cause ? cause_name(f->cause) : NULL);
+	table_put_text(t, CAUSE, f->cause);
 	table_put_text(t, RUNNER, f->runner);
 	table_put_number(t, WAITED, known(f->waited_ms));
 	table_put_number(t, WALL, known(f->wall_ms));
 	table_put_text(t, GROUP, f->group);
 	table_put_text(t, USER, f->user);
-	table_put_number(t, ATTEMPT, known(f->attempt));
+	table_put_number(t, ATTEMPT, f->attempt > 0 ? f->attempt : TABLE_ABSENT);
 	r = table_show(t, &v->options.output);
 	table_clear(t);
 	if (r != EXIT_DONE)
@@ -72,16 +72,16 @@ static int show(struct events_verb *v, const struct task_event_facts *f)
 static int show_some(struct events_verb *v)
 {
 	for (;;) {
-		struct task_event_facts facts;
-		struct error err = { 0 };
-		int r = taskclient_feed_next(v->feed, &facts, &err);
+		struct taskclient_feed_event *event;
+		struct taskclient_error err = { 0 };
+		int r = taskclient_feed_next(v->feed, &event, &err);
 
 		if (r < 0)
 			return feed_lost(&err);
 		if (r == 0)
 			return GOING_ON;
-		r = show(v, &facts);
-		task_event_deinit(&facts);
+		r = show(v, event);
+		taskclient_feed_event_free(event);
 		if (r != GOING_ON)
 			return r;
 	}

@@ -13,13 +13,14 @@ static bool is_wanted(const char *wanted, const char *given)
 	return !wanted || (given && strcmp(wanted, given) == 0);
 }
 
-bool feed_filter_fits(const struct feed_filter *filter, const struct task_event_facts *facts)
+bool feed_filter_fits(const struct feed_filter *filter, const struct taskclient_feed_event *event)
 {
-	return is_wanted(filter->program, facts->program) &&
-	       is_wanted(filter->group, facts->group) && is_wanted(filter->user, facts->user);
+	return is_wanted(filter->program, event->program) &&
+	       is_wanted(filter->group, event->group) && is_wanted(filter->user, event->user);
 }
 
-static int connect_feed(const struct mq_options *connection, void *userdata, struct error *err)
+static int connect_feed(
+	const struct taskclient_options *connection, void *userdata, struct taskclient_error *err)
 {
 	return taskclient_feed_open(connection, userdata, err);
 }
@@ -29,7 +30,7 @@ static void close_feed(struct taskclient_feed **feed)
 	taskclient_feed_close(*feed);
 }
 
-static int refused(const char *what, const char *name, int r, const struct error *err)
+static int refused(const char *what, const char *name, int r, const struct taskclient_error *err)
 {
 	if (r == -ENOENT)
 		say("there is no %s '%s': no runner has told events here, or it is configured with "
@@ -46,7 +47,7 @@ int open_history(const struct broker_options *options, const char *stream, uint6
 	struct taskclient_feed **ret)
 {
 	cleanup_with(close_feed) struct taskclient_feed *feed = NULL;
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	struct timespec now;
 	int r = open_broker(options, connect_feed, &feed);
 
@@ -65,7 +66,7 @@ int open_live(const struct broker_options *options, const char *exchange, const 
 	struct taskclient_feed **ret)
 {
 	cleanup_with(close_feed) struct taskclient_feed *feed = NULL;
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	int r = open_broker(options, connect_feed, &feed);
 
 	if (r != 0)
@@ -77,20 +78,20 @@ int open_live(const struct broker_options *options, const char *exchange, const 
 	return 0;
 }
 
-int feed_lost(const struct error *err)
+int feed_lost(const struct taskclient_error *err)
 {
 	say("no more events can be had: %s", err->text);
 	return EXIT_BROKER;
 }
 
-int read_history(
-	struct taskclient_feed *feed, int (*take)(void *v, struct task_event_facts *facts), void *v)
+int read_history(struct taskclient_feed *feed,
+	int (*take)(void *v, struct taskclient_feed_event **event), void *v)
 {
 	for (;;) {
 		struct pollfd p = { .fd = taskclient_feed_fd(feed), .events = POLLIN };
-		struct task_event_facts facts;
-		struct error err = { 0 };
-		int r = taskclient_feed_next(feed, &facts, &err);
+		struct taskclient_feed_event *event = NULL;
+		struct taskclient_error err = { 0 };
+		int r = taskclient_feed_next(feed, &event, &err);
 
 		if (r < 0)
 			return feed_lost(&err);
@@ -100,8 +101,8 @@ int read_history(
 			(void)poll(&p, 1, taskclient_feed_wait_ms(feed));
 			continue;
 		}
-		r = take(v, &facts);
-		task_event_deinit(&facts);
+		r = take(v, &event);
+		taskclient_feed_event_free(event);
 		if (r != GOING_ON)
 			return r;
 	}

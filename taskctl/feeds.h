@@ -3,7 +3,6 @@
 
 /* What the verbs about events share: history, stats, events. */
 
-#include "taskclient/feed.h"
 #include "taskctl/taskctl.h"
 
 /* Which of them a person wants to see; NULL: all. */
@@ -11,7 +10,7 @@ struct feed_filter {
 	const char *program, *group, *user;
 };
 
-bool feed_filter_fits(const struct feed_filter *filter, const struct task_event_facts *facts);
+bool feed_filter_fits(const struct feed_filter *filter, const struct taskclient_feed_event *event);
 
 /* Connects, asks for events, and tells what is wrong. 0, or an exit status. @stream, @exchange and
  * @pattern NULL: the default. */
@@ -20,10 +19,9 @@ int open_history(const struct broker_options *options, const char *stream, uint6
 int open_live(const struct broker_options *options, const char *exchange, const char *pattern,
 	struct taskclient_feed **ret);
 
-/* Gives all of history to @take, which gives GOING_ON or an exit status, until its end. @facts may
- * be taken over: then they are to be zeroed by task_event_init. EXIT_DONE or another exit status.
- */
-int read_history(struct taskclient_feed *feed, int (*take)(void *v, struct task_event_facts *facts),
-	void *v);
+/* Gives all of history to @take, which gives GOING_ON or an exit status, until its end. @event may
+ * be taken over: then it is to become NULL. EXIT_DONE or another exit status. */
+int read_history(struct taskclient_feed *feed,
+	int (*take)(void *v, struct taskclient_feed_event **event), void *v);
 /* The connection is lost: tells it and gives the exit status. */
-int feed_lost(const struct error *err);
+int feed_lost(const struct taskclient_error *err);

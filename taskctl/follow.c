@@ -17,14 +17,13 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "taskctl/watch.h"
-#include "wire/progress.h"
 
 #define VERB        "follow"
 #define AGAIN_US    1000000
 #define FRAME_US    100000
 #define PATIENCE_MS 3000
 #define QUIET_MS    300
-#define TAIL        "2000"
+#define TAIL        2000
 #define ASKED_MAX   50 /* so many tasks are asked about one by one */
 #define TEXT_MAX    200
 
@@ -121,77 +120,65 @@ static void see_attempt(struct view *view, int64_t attempt)
 	view->is_dirty = true;
 }
 
-static void take_record(struct view *view, struct slice record)
-{
-	struct progress_report report = { 0 };
-
-	if (progress_report_decode(record, &report) == 0) {
-		if (report.has_fraction)
-			set_progress(view, report.fraction);
-		SET(view, message, report.message);
-	}
-	progress_report_deinit(&report);
-}
-
 static int on_event(struct watch *w, struct watched *task, const struct taskclient_event *event)
 {
 	struct follow_verb *v = w->userdata;
 	struct view *view = view_of(task);
-	enum status status = event->response.status;
+	enum taskclient_status status = event->status;
 
 	if (!view)
 		return EXIT_LOCAL;
 	v->is_dirty = true;
 	if (event->kind == TASKCLIENT_CAUGHT_UP)
 		return GOING_ON;
-	see_attempt(view, event->facts.attempt);
-	if (event->facts.runner[0])
-		SET(view, runner, event->facts.runner);
-	set_log(view, event->response.out);
-	set_log(view, event->response.err);
-	if (status_is_final(status)) {
+	see_attempt(view, event->attempt);
+	SET(view, runner, event->runner);
+	set_log(view, event->stdout_text);
+	set_log(view, event->stderr_text);
+	if (event->is_final) {
 		SET(view, state, final_state(status));
-		if (status == STATUS_FAILED && event->facts.cause != CAUSE_NONE)
-			SET(view, message, cause_name(event->facts.cause));
+		if (status == TASKCLIENT_STATUS_FAILED && event->cause)
+			SET(view, message, event->cause);
 		watch_over(w, task, final_status(event));
 		return GOING_ON;
 	}
-	SET(view, state, status == STATUS_CANCELLING ? "ending" : "running");
-	if (event->response.has_output && status == STATUS_RUNNING)
-		take_record(view, buf_slice(&event->response.output));
+	SET(view, state, status == TASKCLIENT_STATUS_CANCELLING ? "ending" : "running");
+	if (event->progress >= 0)
+		set_progress(view, event->progress);
+	SET(view, message, event->message);
 	return GOING_ON;
 }
 
 /* ---- what runners say ---- */
 
-static void take_facts(struct view *view, const struct record *answer)
+static void take_facts(struct view *view, const struct taskclient_answer *answer)
 {
 	int64_t attempt = 0;
 	double progress;
 
-	if (record_int(answer, "attempt", &attempt))
+	if (taskclient_answer_int(answer, "attempt", &attempt))
 		see_attempt(view, attempt);
 	if (attempt < view->attempt)
 		return;
-	SET(view, state, record_text(answer, "state"));
-	SET(view, message, record_text(answer, "message"));
-	SET(view, runner, record_text(answer, "runner"));
-	if (record_number(answer, "progress", &progress))
+	SET(view, state, taskclient_answer_text(answer, "state"));
+	SET(view, message, taskclient_answer_text(answer, "message"));
+	SET(view, runner, taskclient_answer_text(answer, "runner"));
+	if (taskclient_answer_number(answer, "progress", &progress))
 		set_progress(view, progress);
-	set_log(view, record_text(answer, "stdout"));
-	set_log(view, record_text(answer, "stderr"));
+	set_log(view, taskclient_answer_text(answer, "stdout"));
+	set_log(view, taskclient_answer_text(answer, "stderr"));
 }
 
 static int on_answer(struct follow_verb *v, const struct taskclient_event *event)
 {
-	const char *result = record_text(&event->answer, "result");
+	const char *result = taskclient_answer_text(event->answer, "result");
 	struct watch *w = &v->watch;
-	struct watched *task = event->id[0] ? watch_find(w, event->id) : NULL;
-	struct error err = { 0 };
+	struct watched *task = event->id ? watch_find(w, event->id) : NULL;
+	struct taskclient_error err = { 0 };
 	struct view *view;
 	int r = 0;
 
-	if (event->id[0] && !task && v->group) {
+	if (event->id && !task && v->group) {
 		r = watch_add(w, event->id, &err);
 		task = watch_find(w, event->id);
 	}
@@ -201,9 +188,9 @@ static int on_answer(struct follow_verb *v, const struct taskclient_event *event
 	if (!view)
 		return EXIT_LOCAL;
 	v->is_dirty = true;
-	if (result && strcmp(result, CONTROL_ACCEPTED) == 0) {
-		take_facts(view, &event->answer);
-	} else if (result && strcmp(result, CONTROL_GONE) == 0 && task->is_missing) {
+	if (result && strcmp(result, TASKCLIENT_ACCEPTED) == 0) {
+		take_facts(view, event->answer);
+	} else if (result && strcmp(result, TASKCLIENT_GONE) == 0 && task->is_missing) {
 		SET(view, state, "ended"); /* how, nobody kept */
 		watch_over(w, task, EXIT_DONE);
 	}
@@ -229,7 +216,7 @@ static int on_no_answer(struct follow_verb *v, struct watched *task)
 static int on_other(struct watch *w, const struct taskclient_event *event)
 {
 	struct follow_verb *v = w->userdata;
-	struct watched *task = event->id[0] ? watch_find(w, event->id) : NULL;
+	struct watched *task = event->id ? watch_find(w, event->id) : NULL;
 	struct view *view = task ? view_of(task) : NULL;
 
 	switch (event->kind) {
@@ -267,27 +254,27 @@ static bool is_under_way(uint64_t asked_us)
 
 static int ask_list(struct follow_verb *v)
 {
-	const struct control control = { .op = CONTROL_LIST, .selector.group = (char *)v->group };
-	const struct taskclient_patience patience = { PATIENCE_MS, QUIET_MS };
+	const struct taskclient_control control = {
+		.op = "list", .group = v->group, .patience_ms = PATIENCE_MS, .quiet_ms = QUIET_MS
+	};
 
 	if (!v->group || is_under_way(v->listed_us))
 		return 0;
 	v->listed_us = clock_now_us();
-	return taskclient_ask(v->watch.client, &control, &patience, NULL, NULL);
+	return taskclient_ask(v->watch.client, &control, NULL, NULL);
 }
 
 static int ask_one(struct follow_verb *v, struct watched *task)
 {
-	const struct control control = {
-		.op = CONTROL_STATUS, .id = task->id, .tail = (char *)TAIL
+	const struct taskclient_control control = {
+		.op = "status", .id = task->id, .tail = TAIL, .patience_ms = PATIENCE_MS
 	};
-	const struct taskclient_patience patience = { .most_ms = PATIENCE_MS };
 	struct view *view = view_of(task);
 
 	if (!view || is_under_way(view->asked_us))
 		return 0;
 	view->asked_us = clock_now_us();
-	return taskclient_ask(v->watch.client, &control, &patience, NULL, NULL);
+	return taskclient_ask(v->watch.client, &control, NULL, NULL);
 }
 
 static int ask_all(struct follow_verb *v)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* taskctl history: tasks that have ended, from the stream that keeps their events. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/cleanup.h"
 #include "common/parse.h"
 #include "taskctl/feeds.h"
 
@@ -22,7 +24,7 @@ struct history_verb {
 	struct table *table;
 	bool has_printed;
 	/* The last @limit of them, as a ring; 0: no limit. */
-	struct task_event_facts *kept;
+	struct taskclient_feed_event **kept;
 	size_t limit, n_kept, next;
 };
 
@@ -69,17 +71,17 @@ static const struct column columns[N_COLUMNS] = {
 
 static int64_t known(int64_t number)
 {
-	return number == EVENT_UNKNOWN ? TABLE_ABSENT : number;
+	return number == TASKCLIENT_UNKNOWN ? TABLE_ABSENT : number;
 }
 
-static void put(struct table *t, const struct task_event_facts *f)
+static void put(struct table *t, const struct taskclient_feed_event *f)
 {
 	table_row(t);
 	table_put_number(t, TIME, f->time_ms);
 	table_put_text(t, ID, f->id);
 	table_put_text(t, PROGRAM, f->program);
-	table_put_text(t, STATE, event_kind_name(f->kind));
-	table_put_text(t, CAUSE, f->cause ? cause_name(f->cause) : NULL);
+	table_put_text(t, STATE, f->event);
+	table_put_text(t, CAUSE, f->cause);
 	table_put_number(t, WAITED, known(f->waited_ms));
 	table_put_number(t, WALL, known(f->wall_ms));
 	table_put_number(t, CPU, known(f->cpu_ms));
@@ -88,14 +90,14 @@ static void put(struct table *t, const struct task_event_facts *f)
 	table_put_text(t, USER, f->user);
 	table_put_text(t, PROJECT, f->project);
 	table_put_text(t, QUEUE, f->queue);
-	table_put_number(t, ATTEMPT, known(f->attempt));
+	table_put_number(t, ATTEMPT, f->attempt > 0 ? f->attempt : TABLE_ABSENT);
 	table_put_number(t, PEAK_MEMORY, known(f->peak_memory));
 	table_put_number(t, EXIT_CODE, known(f->exit_code));
 	table_put_number(t, SIGNAL, known(f->signal));
 }
 
 /* A stream can be long: what is read is written bit by bit. */
-static int show(struct history_verb *v, const struct task_event_facts *f)
+static int show(struct history_verb *v, const struct taskclient_feed_event *f)
 {
 	int r = GOING_ON;
 
@@ -109,29 +111,29 @@ static int show(struct history_verb *v, const struct task_event_facts *f)
 }
 
 /* Takes it over. */
-static void keep(struct history_verb *v, struct task_event_facts *f)
+static void keep(struct history_verb *v, struct taskclient_feed_event **f)
 {
-	struct task_event_facts *place = &v->kept[v->next];
+	struct taskclient_feed_event **place = &v->kept[v->next];
 
 	if (v->n_kept == v->limit)
-		task_event_deinit(place);
+		taskclient_feed_event_free(*place);
 	else
 		v->n_kept++;
-	*place = *f;
-	task_event_init(f, EVENT_WAITING);
+	*place = steal_ptr(*f);
 	v->next = (v->next + 1) % v->limit;
 }
 
-static int take_event(void *userdata, struct task_event_facts *f)
+static int take_event(void *userdata, struct taskclient_feed_event **event)
 {
 	struct history_verb *v = userdata;
+	const struct taskclient_feed_event *f = *event;
 
-	if (!event_kind_is_final(f->kind) || (v->failed && f->kind != EVENT_FAILED) ||
+	if (!f->is_final || (v->failed && strcmp(f->event, "failed") != 0) ||
 		!feed_filter_fits(&v->filter, f))
 		return GOING_ON;
 	if (v->limit == 0)
 		return show(v, f);
-	keep(v, f);
+	keep(v, event);
 	return GOING_ON;
 }
 
@@ -141,7 +143,7 @@ static int show_kept(struct history_verb *v)
 	int r = GOING_ON;
 
 	for (size_t i = 0; i < v->n_kept && r == GOING_ON; i++)
-		r = show(v, &v->kept[(first + i) % v->limit]);
+		r = show(v, v->kept[(first + i) % v->limit]);
 	return r;
 }
 
@@ -211,7 +213,7 @@ static int take_option(void *userdata, int c)
 static void forget(struct history_verb *v)
 {
 	for (size_t i = 0; i < v->n_kept; i++)
-		task_event_deinit(&v->kept[i]);
+		taskclient_feed_event_free(v->kept[i]);
 	free(v->kept);
 	table_free(v->table);
 	taskclient_feed_close(v->feed);

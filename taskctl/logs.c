@@ -10,7 +10,7 @@
 #define VERB        "logs"
 #define AGAIN_US    500000
 #define PATIENCE_MS 3000
-#define TAIL        "65536"
+#define TAIL        65536
 
 struct logs_verb {
 	struct common_options options;
@@ -57,29 +57,29 @@ static int on_event(struct watch *w, struct watched *task, const struct taskclie
 		v->is_read = true;
 		return GOING_ON;
 	}
-	see_attempt(v, event->facts.attempt);
-	if (event->facts.attempt < v->attempt)
+	see_attempt(v, event->attempt);
+	if (event->attempt < v->attempt)
 		return GOING_ON;
-	r = print(v, event->response.out, event->response.err);
-	if (r == GOING_ON && status_is_final(event->response.status))
+	r = print(v, event->stdout_text, event->stderr_text);
+	if (r == GOING_ON && event->is_final)
 		watch_over(w, task, EXIT_DONE);
 	return r;
 }
 
-static int on_answer(struct logs_verb *v, const struct record *answer)
+static int on_answer(struct logs_verb *v, const struct taskclient_answer *answer)
 {
-	const char *result = record_text(answer, "result");
+	const char *result = taskclient_answer_text(answer, "result");
 	int64_t attempt = v->attempt;
 	int r;
 
 	v->is_known = true;
-	if (result && strcmp(result, CONTROL_ACCEPTED) != 0) /* it has ended */
+	if (result && strcmp(result, TASKCLIENT_ACCEPTED) != 0) /* it has ended */
 		return v->watch.tasks[0].is_missing ? EXIT_DONE : GOING_ON;
-	(void)record_int(answer, "attempt", &attempt);
+	(void)taskclient_answer_int(answer, "attempt", &attempt);
 	see_attempt(v, attempt);
-	r = attempt < v->attempt
-		    ? GOING_ON
-		    : print(v, record_text(answer, "stdout"), record_text(answer, "stderr"));
+	r = attempt < v->attempt ? GOING_ON
+				 : print(v, taskclient_answer_text(answer, "stdout"),
+					   taskclient_answer_text(answer, "stderr"));
 	return r == GOING_ON && !v->follow ? EXIT_DONE : r;
 }
 
@@ -92,7 +92,7 @@ static int on_other(struct watch *w, const struct taskclient_event *event)
 		return GOING_ON;
 	v->asked_us = 0;
 	if (event->kind == TASKCLIENT_ANSWER)
-		return on_answer(v, &event->answer);
+		return on_answer(v, event->answer);
 	if (w->tasks[0].is_missing && !v->is_known) {
 		say("%s: nothing is kept for it, and no runner has it", w->tasks[0].id);
 		return EXIT_NO_QUEUE;
@@ -118,10 +118,9 @@ static bool is_under_way(const struct logs_verb *v, uint64_t now_us)
 static int on_idle(struct watch *w, int *ret_ms)
 {
 	struct logs_verb *v = w->userdata;
-	struct control control = {
-		.op = CONTROL_STATUS, .id = w->tasks[0].id, .tail = (char *)TAIL
+	const struct taskclient_control control = {
+		.op = "status", .id = w->tasks[0].id, .tail = TAIL, .patience_ms = PATIENCE_MS
 	};
-	const struct taskclient_patience patience = { .most_ms = PATIENCE_MS };
 	uint64_t now = clock_now_us();
 
 	*ret_ms = AGAIN_US / 1000;
@@ -129,8 +128,7 @@ static int on_idle(struct watch *w, int *ret_ms)
 		return GOING_ON;
 	v->again_us = now + AGAIN_US;
 	v->asked_us = now;
-	return taskclient_ask(w->client, &control, &patience, NULL, NULL) < 0 ? WATCH_LOST
-									      : GOING_ON;
+	return taskclient_ask(w->client, &control, NULL, NULL) < 0 ? WATCH_LOST : GOING_ON;
 }
 
 static int take_option(void *verb, int c)

@@ -40,8 +40,8 @@ void looking_columns(bool is_wide, struct column ret[LOOKING_COLUMNS])
 		ret[i].title = NULL;
 }
 
-static void put(
-	struct table *table, const struct column *columns, size_t i, const struct record *answer)
+static void put(struct table *table, const struct column *columns, size_t i,
+	const struct taskclient_answer *answer)
 {
 	const char *member = columns[i].member;
 	int64_t number;
@@ -50,21 +50,21 @@ static void put(
 	switch (columns[i].kind) {
 	case COLUMN_TEXT:
 	case COLUMN_STATE:
-		table_put_text(table, i, record_text(answer, member));
+		table_put_text(table, i, taskclient_answer_text(answer, member));
 		break;
 	case COLUMN_FRACTION:
 	case COLUMN_NUMBER:
-		if (record_number(answer, member, &real))
+		if (taskclient_answer_number(answer, member, &real))
 			table_put_real(table, i, real);
 		break;
 	default:
-		if (record_int(answer, member, &number))
+		if (taskclient_answer_int(answer, member, &number))
 			table_put_number(table, i, number);
 	}
 }
 
-void looking_put(
-	struct table *table, const struct column *columns, size_t n, const struct record *answer)
+void looking_put(struct table *table, const struct column *columns, size_t n,
+	const struct taskclient_answer *answer)
 {
 	table_row(table);
 	for (size_t i = 0; i < n; i++)

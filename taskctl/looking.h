@@ -48,8 +48,8 @@ extern const struct column looking_all_columns[LOOKING_ALL_COLUMNS];
 
 /* Adds a row with what @answer has of @columns, in a table made of them: LOOKING_COLUMNS or
  * LOOKING_ALL_COLUMNS. */
-void looking_put(
-	struct table *table, const struct column *columns, size_t n, const struct record *answer);
+void looking_put(struct table *table, const struct column *columns, size_t n,
+	const struct taskclient_answer *answer);
 #define LOOK_WAIT_MS 5000
 #define LOOK_EXITS                                                                              \
 	"0 done, 2 usage, 3 broker trouble, or a runner refused, 4 no control exchange, 5 not " \

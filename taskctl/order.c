@@ -31,7 +31,7 @@ static const struct column columns[] = {
 struct order_verb {
 	const struct order *order;
 	struct common_options options;
-	struct control control; /* texts borrowed from argv */
+	struct taskclient_control control; /* texts borrowed from argv */
 	uint64_t wait_ms;
 	char **names;
 	size_t n_names;
@@ -88,7 +88,7 @@ static void on_nobody(struct order_verb *v, size_t index)
 		asking_tell_nobody(&v->asking);
 }
 
-static void on_answer(void *userdata, size_t index, const struct record *answer)
+static void on_answer(void *userdata, size_t index, const struct taskclient_answer *answer)
 {
 	struct order_verb *v = userdata;
 	const char *result, *runner, *error;
@@ -97,10 +97,10 @@ static void on_answer(void *userdata, size_t index, const struct record *answer)
 		on_nobody(v, index);
 		return;
 	}
-	result = record_text(answer, "result");
-	runner = record_text(answer, "runner");
-	error = record_text(answer, "error");
-	if (!error && (!result || strcmp(result, CONTROL_ACCEPTED) != 0))
+	result = taskclient_answer_text(answer, "result");
+	runner = taskclient_answer_text(answer, "runner");
+	error = taskclient_answer_text(answer, "error");
+	if (!error && (!result || strcmp(result, TASKCLIENT_ACCEPTED) != 0))
 		error = "an answer that says nothing";
 	v->n_answers++;
 	settle(v, error ? EXIT_BROKER : EXIT_DONE);
@@ -108,7 +108,7 @@ static void on_answer(void *userdata, size_t index, const struct record *answer)
 		tell_person(runner ? runner : "a runner", error);
 	else
 		tell_program(v, runner, error ? "error" : result, error,
-			record_text(answer, "instance"));
+			taskclient_answer_text(answer, "instance"));
 }
 
 static int put_questions(struct order_verb *v)
@@ -116,7 +116,7 @@ static int put_questions(struct order_verb *v)
 	int r = v->n_names == 0 ? asking_put(&v->asking, &v->control) : 0;
 
 	for (size_t i = 0; i < v->n_names && r == 0; i++) {
-		v->control.selector.runner = v->names[i];
+		v->control.runner = v->names[i];
 		r = asking_put(&v->asking, &v->control);
 	}
 	return r == 0 && v->asking.calls_roll ? asking_call_roll(&v->asking, NULL) : r;
@@ -155,7 +155,7 @@ static int take_option(void *verb, int c)
 
 	switch (c) {
 	case 'a':
-		v->control.selector.all = (char *)"true";
+		v->control.all = true;
 		return GOING_ON;
 	case OPTION_SLOTS_QUEUE:
 		v->control.queue = optarg;
@@ -175,12 +175,13 @@ static int read_arguments(struct order_verb *v, int argc, char **argv)
 		if (argc == 0 || parse_int(argv[0], 0, SLOTS_MAX, &slots) < 0)
 			return usage_error(
 				verb, "how many slots? A whole number from 0 to %d", SLOTS_MAX);
-		v->control.slots = *argv++;
+		v->control.slots = (unsigned)slots;
+		argv++;
 		argc--;
 	}
-	if (argc > 0 && v->control.selector.all)
+	if (argc > 0 && v->control.all)
 		return usage_error(verb, "'%s': either names or --all, not both", argv[0]);
-	if (argc == 0 && !v->control.selector.all)
+	if (argc == 0 && !v->control.all)
 		return usage_error(verb, "which runners? Give their names, or --all");
 	for (int i = 0; i < argc; i++)
 		if (!argv[i][0])

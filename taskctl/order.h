@@ -10,7 +10,7 @@
 
 struct order {
 	const struct verb *verb;
-	enum control_op op;
+	const char *op;
 	bool takes_slots; /* the first argument; and --queue */
 };
 

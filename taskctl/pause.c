@@ -6,7 +6,7 @@ static int run(int argc, char **argv)
 {
 	static const struct steering steering = {
 		.verb = &verb_pause,
-		.op = CONTROL_PAUSE,
+		.op = "pause",
 		.undone = "cannot be paused",
 		.nobody = "it may wait in a queue, have ended long ago, or its runner be cut off. "
 			  "Nothing is remembered: ask again",

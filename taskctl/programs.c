@@ -35,32 +35,32 @@ struct programs_verb {
 	struct asking asking;
 };
 
-static bool add_offer(struct programs_verb *v, const struct record *answer)
+static bool add_offer(struct programs_verb *v, const struct taskclient_answer *answer)
 {
 	struct offer *more = reallocarray(v->offers, v->n + 1, sizeof(*more)), *o;
-	const char *runner = record_text(answer, "runner");
+	const char *runner = taskclient_answer_text(answer, "runner");
 
 	if (!more)
 		return false;
 	v->offers = more;
 	o = &more[v->n++];
 	*o = (struct offer){
-		.program = strdup(record_text(answer, "program")),
+		.program = strdup(taskclient_answer_text(answer, "program")),
 		.runner = strdup(runner ? runner : "?"),
 		.timeout_ms = TABLE_ABSENT,
 		.slots = TABLE_ABSENT,
 	};
-	(void)record_int(answer, "timeout_ms", &o->timeout_ms);
-	(void)record_int(answer, "slots", &o->slots);
+	(void)taskclient_answer_int(answer, "timeout_ms", &o->timeout_ms);
+	(void)taskclient_answer_int(answer, "slots", &o->slots);
 	return o->program && o->runner;
 }
 
-static void on_answer(void *userdata, size_t index, const struct record *answer)
+static void on_answer(void *userdata, size_t index, const struct taskclient_answer *answer)
 {
 	struct programs_verb *v = userdata;
 
 	(void)index;
-	if (answer && record_text(answer, "program") && !add_offer(v, answer))
+	if (answer && taskclient_answer_text(answer, "program") && !add_offer(v, answer))
 		v->is_short = true;
 }
 
@@ -126,9 +126,9 @@ static int show(struct programs_verb *v)
 
 static int list(struct programs_verb *v)
 {
-	const struct control programs = {
-		.op = CONTROL_PROGRAMS,
-		.selector.runner = v->runner,
+	const struct taskclient_control programs = {
+		.op = "programs",
+		.runner = v->runner,
 	};
 	int r = open_client(&v->options.broker, &v->client);
 

@@ -13,7 +13,7 @@ enum { OPTION_STATE = OPTION_OF_VERB, OPTION_REVERSE, OPTION_WIDE };
 
 struct ps_verb {
 	struct common_options options;
-	struct control control; /* texts borrowed from argv */
+	struct taskclient_control control; /* texts borrowed from argv */
 	const char *state;
 	enum looking_column sort;
 	bool is_reverse, is_wide;
@@ -31,18 +31,18 @@ static void settle(struct ps_verb *v, int status)
 		v->status = status;
 }
 
-static void on_answer(void *userdata, size_t index, const struct record *answer)
+static void on_answer(void *userdata, size_t index, const struct taskclient_answer *answer)
 {
 	struct ps_verb *v = userdata;
-	const char *error = answer ? record_text(answer, "error") : NULL;
-	const char *runner = answer ? record_text(answer, "runner") : NULL;
+	const char *error = taskclient_answer_text(answer, "error");
+	const char *runner = taskclient_answer_text(answer, "runner");
 
 	(void)index;
 	if (error) {
 		say("%s: %s", runner ? runner : "a runner", error);
 		settle(v, EXIT_BROKER);
-	} else if (answer && record_text(answer, "id") &&
-		   looking_fits_state(v->state, record_text(answer, "state"))) {
+	} else if (answer && taskclient_answer_text(answer, "id") &&
+		   looking_fits_state(v->state, taskclient_answer_text(answer, "state"))) {
 		looking_put(v->table, v->columns, LOOKING_COLUMNS, answer);
 	}
 }
@@ -82,7 +82,7 @@ static int list(struct ps_verb *v)
 	};
 	r = asking_put(&v->asking, &v->control);
 	if (r == 0)
-		r = asking_call_roll(&v->asking, v->control.selector.runner);
+		r = asking_call_roll(&v->asking, v->control.runner);
 	if (r == 0)
 		r = asking_wait(&v->asking);
 	return r != 0 ? r : show(v);
@@ -111,7 +111,7 @@ static int take_option(void *verb, int c)
 	struct ps_verb *v = verb;
 	int r;
 
-	if (filter_take(&v->control.selector, c))
+	if (filter_take(&v->control, c))
 		return GOING_ON;
 	switch (c) {
 	case OPTION_STATE:
@@ -138,7 +138,7 @@ static int take_option(void *verb, int c)
 static int run(int argc, char **argv)
 {
 	struct ps_verb v = {
-		.control.op = CONTROL_LIST,
+		.control.op = "list",
 		.sort = LOOKING_AGE,
 		.wait_ms = LOOK_WAIT_MS,
 	};

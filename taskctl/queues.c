@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "taskclient/mailbox.h"
 #include "taskctl/taskctl.h"
 
 #define VERB         "queues"
@@ -66,7 +65,7 @@ static int add_names(struct queues_verb *v, const char *text)
 	return r;
 }
 
-static int lost(const struct error *err)
+static int lost(const struct taskclient_error *err)
 {
 	say("lost the connection to the broker: %s", err->text);
 	return EXIT_BROKER;
@@ -76,8 +75,9 @@ static int on_event(struct queues_verb *v, const struct taskclient_event *event)
 {
 	switch (event->kind) {
 	case TASKCLIENT_ANSWER:
-		return add_names(v, record_text(&event->answer, "queues")) < 0 ? EXIT_LOCAL
-									       : GOING_ON;
+		return add_names(v, taskclient_answer_text(event->answer, "queues")) < 0
+			       ? EXIT_LOCAL
+			       : GOING_ON;
 	case TASKCLIENT_ANSWERED:
 		return EXIT_DONE;
 	case TASKCLIENT_NO_ANSWER:
@@ -92,15 +92,15 @@ static int on_event(struct queues_verb *v, const struct taskclient_event *event)
 /* The queues that runners name. */
 static int ask_runners(struct queues_verb *v)
 {
-	const struct control control = { .op = CONTROL_PING };
-	const struct taskclient_patience patience = { PATIENCE_MS, QUIET_MS };
-	struct error err = { 0 };
-	int r = taskclient_ask(v->client, &control, &patience, NULL, &err) < 0 ? lost(&err)
-									       : GOING_ON;
+	const struct taskclient_control control = {
+		.op = "ping", .patience_ms = PATIENCE_MS, .quiet_ms = QUIET_MS
+	};
+	struct taskclient_error err = { 0 };
+	int r = taskclient_ask(v->client, &control, NULL, &err) < 0 ? lost(&err) : GOING_ON;
 
 	while (r == GOING_ON) {
 		struct pollfd p = { .fd = taskclient_fd(v->client), .events = POLLIN };
-		struct taskclient_event event;
+		struct taskclient_event *event;
 		int got = taskclient_next(v->client, &event, &err);
 
 		if (got < 0)
@@ -109,8 +109,8 @@ static int ask_runners(struct queues_verb *v)
 			(void)poll(&p, 1, taskclient_wait_ms(v->client));
 			continue;
 		}
-		r = on_event(v, &event);
-		taskclient_event_deinit(&event);
+		r = on_event(v, event);
+		taskclient_event_free(event);
 	}
 	return r;
 }
@@ -119,7 +119,7 @@ static int ask_runners(struct queues_verb *v)
 static int put_queue(struct queues_verb *v, const char *name, bool is_wanted)
 {
 	uint32_t ready = 0, consumers = 0;
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	int r = taskclient_inspect(v->client, name, &ready, &consumers, &err);
 
 	if (r == -ENOENT || r == -EACCES || r == -EINVAL) {

@@ -4,7 +4,7 @@
 
 static int run(int argc, char **argv)
 {
-	static const struct order what = { .verb = &verb_reload, .op = CONTROL_RELOAD };
+	static const struct order what = { .verb = &verb_reload, .op = "reload" };
 
 	return order(&what, argc, argv);
 }

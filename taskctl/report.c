@@ -10,21 +10,21 @@
 
 #define REASON_MAX 2000
 
-static void append_facts(struct buf *out, const struct taskclient_facts *f)
+static void append_facts(struct buf *out, const struct taskclient_event *e)
 {
-	if (f->has_usage && f->peak_memory > 0) { /* else it never ran */
+	if (e->peak_memory > 0) { /* else it never ran */
 		(void)buf_append_text(out, "wall ");
-		(void)human_duration(out, f->wall_ms);
+		(void)human_duration(out, e->wall_ms);
 		(void)buf_append_text(out, ", cpu ");
-		(void)human_duration(out, f->cpu_ms);
+		(void)human_duration(out, e->cpu_ms);
 		(void)buf_append_text(out, ", memory ");
-		(void)human_bytes(out, f->peak_memory);
+		(void)human_bytes(out, e->peak_memory);
 	}
-	if (f->attempt > 1)
-		(void)buf_printf(out, "%sattempt %" PRId64, out->len > 0 ? ", " : "", f->attempt);
-	if (f->runner[0]) {
+	if (e->attempt > 1)
+		(void)buf_printf(out, "%sattempt %" PRId64, out->len > 0 ? ", " : "", e->attempt);
+	if (e->runner) {
 		(void)buf_append_text(out, out->len > 0 ? ", on " : "on ");
-		(void)text_append_clean(out, slice_of(f->runner), 100);
+		(void)text_append_clean(out, slice_of(e->runner), 100);
 	}
 }
 
@@ -42,20 +42,20 @@ static void tell(const struct taskclient_event *event, const char *became, struc
 {
 	struct buf text = { 0 }, facts = { 0 };
 
-	(void)text_append_clean(&text, slice_of(event->id), ID_MAX);
+	(void)text_append_clean(&text, slice_of(event->id), TASKCLIENT_ID_MAX);
 	(void)buf_printf(&text, " %s", became);
-	if (event->facts.cause != CAUSE_NONE && event->facts.cause != CAUSE_CANCELLED)
-		(void)buf_printf(&text, " (%s)", cause_name(event->facts.cause));
+	if (event->cause && strcmp(event->cause, "cancelled") != 0)
+		(void)buf_printf(&text, " (%s)", event->cause);
 	if (reason.len > 0) {
 		(void)buf_append_text(&text, ": ");
 		(void)text_append_clean(&text, reason, REASON_MAX);
 	}
-	if (event->facts.failure_kind[0]) {
+	if (event->failure_kind) {
 		(void)buf_append_text(&text, " [");
-		(void)text_append_clean(&text, slice_of(event->facts.failure_kind), 64);
+		(void)text_append_clean(&text, slice_of(event->failure_kind), 64);
 		(void)buf_append_text(&text, "]");
 	}
-	append_facts(&facts, &event->facts);
+	append_facts(&facts, event);
 	if (facts.len > 0)
 		(void)buf_append_text(&text, "; ");
 	(void)buf_append(&text, facts.data, facts.len);
@@ -73,7 +73,7 @@ static void begin_line(struct slice output)
 
 static int report_success(const struct taskclient_event *event, bool brief)
 {
-	struct slice output = buf_slice(&event->response.output);
+	struct slice output = (struct slice){ event->output, event->output_len };
 	int r = write_all(STDOUT_FILENO, output);
 
 	if (r < 0) {
@@ -87,42 +87,44 @@ static int report_success(const struct taskclient_event *event, bool brief)
 	return EXIT_DONE;
 }
 
-static int failed_status(enum cause cause)
+static int failed_status(const char *cause)
 {
-	return cause == CAUSE_TIMED_OUT || cause == CAUSE_SILENT ? EXIT_TOO_LATE : EXIT_TASK_FAILED;
+	bool is_late = cause && (strcmp(cause, "timed-out") == 0 || strcmp(cause, "silent") == 0);
+
+	return is_late ? EXIT_TOO_LATE : EXIT_TASK_FAILED;
 }
 
-const char *final_state(enum status status)
+const char *final_state(enum taskclient_status status)
 {
-	return status == STATUS_SUCCESS     ? "succeeded"
-	       : status == STATUS_CANCELLED ? "cancelled"
-					    : "failed";
+	return status == TASKCLIENT_STATUS_SUCCESS     ? "succeeded"
+	       : status == TASKCLIENT_STATUS_CANCELLED ? "cancelled"
+						       : "failed";
 }
 
 int final_status(const struct taskclient_event *event)
 {
-	switch (event->response.status) {
-	case STATUS_SUCCESS:
+	switch (event->status) {
+	case TASKCLIENT_STATUS_SUCCESS:
 		return EXIT_DONE;
-	case STATUS_CANCELLED:
+	case TASKCLIENT_STATUS_CANCELLED:
 		return EXIT_CANCELLED;
 	default:
-		return failed_status(event->facts.cause);
+		return failed_status(event->cause);
 	}
 }
 
 int report_final(const struct taskclient_event *event, bool brief)
 {
-	write_messages(event->response.out);
-	write_messages(event->response.err);
-	switch (event->response.status) {
-	case STATUS_SUCCESS:
+	write_messages(event->stdout_text);
+	write_messages(event->stderr_text);
+	switch (event->status) {
+	case TASKCLIENT_STATUS_SUCCESS:
 		return report_success(event, brief);
-	case STATUS_CANCELLED:
+	case TASKCLIENT_STATUS_CANCELLED:
 		tell(event, "was cancelled", (struct slice){ 0 });
 		break;
 	default:
-		tell(event, "failed", buf_slice(&event->response.output));
+		tell(event, "failed", (struct slice){ event->output, event->output_len });
 		break;
 	}
 	return final_status(event);

@@ -25,7 +25,7 @@ static int on_event(struct watch *w, struct watched *task, const struct taskclie
 		say("%s has not ended yet; 'taskctl result --wait' waits for it", task->id);
 		return EXIT_TOO_LATE;
 	}
-	if (event->kind != TASKCLIENT_RESPONSE || !status_is_final(event->response.status))
+	if (event->kind != TASKCLIENT_RESPONSE || !event->is_final)
 		return GOING_ON;
 	r = report_final(event, v->quiet || isatty(STDERR_FILENO) != 1);
 	v->is_told = r != EXIT_LOCAL;
@@ -35,8 +35,8 @@ static int on_event(struct watch *w, struct watched *task, const struct taskclie
 
 static int forget(struct result_verb *v, int status)
 {
-	char mailbox[MAILBOX_MAX];
-	struct error err = { 0 };
+	char mailbox[TASKCLIENT_MAILBOX_SIZE];
+	struct taskclient_error err = { 0 };
 
 	taskclient_mailbox_name(v->watch.tasks[0].id, mailbox);
 	if (taskclient_mailbox_remove(v->watch.client, mailbox, &err) == 0)

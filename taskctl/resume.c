@@ -6,7 +6,7 @@ static int run(int argc, char **argv)
 {
 	static const struct steering steering = {
 		.verb = &verb_resume,
-		.op = CONTROL_RESUME,
+		.op = "resume",
 		.undone = "cannot be resumed",
 		.nobody = "it may wait in a queue, have ended long ago, or its runner be cut off. "
 			  "Nothing is remembered: ask again",

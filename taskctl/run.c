@@ -60,7 +60,7 @@ static const char *queue_of(const struct run_verb *v)
 	return v->ask.request.queue ? v->ask.request.queue : TASKCLIENT_QUEUE;
 }
 
-static int lost(struct run_verb *v, const struct error *err)
+static int lost(struct run_verb *v, const struct taskclient_error *err)
 {
 	bar_hide(&v->bar);
 	say("lost the connection to the broker: %s", err->text);
@@ -75,7 +75,7 @@ static int lost(struct run_verb *v, const struct error *err)
 static int look_at_queue(struct run_verb *v)
 {
 	uint32_t ready = 0, consumers = 0;
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	int r;
 
 	v->notice_us = 0;
@@ -98,7 +98,7 @@ static int look_at_queue(struct run_verb *v)
 	return GOING_ON;
 }
 
-static int not_queued(struct run_verb *v, const struct error *err)
+static int not_queued(struct run_verb *v, const struct taskclient_error *err)
 {
 	bar_hide(&v->bar);
 	if (err->code == -ENOENT)
@@ -118,28 +118,28 @@ static void on_running(struct run_verb *v, const struct taskclient_event *event)
 {
 	char text[300];
 
-	if (v->attempt > 0 && event->facts.attempt > v->attempt)
-		NOTICE(v, "started again: attempt %lld", (long long)event->facts.attempt);
-	v->attempt = event->facts.attempt;
-	if (event->response.has_output) {
-		bar_record(&v->bar, buf_slice(&event->response.output));
+	if (v->attempt > 0 && event->attempt > v->attempt)
+		NOTICE(v, "started again: attempt %lld", (long long)event->attempt);
+	v->attempt = event->attempt;
+	if (event->output) {
+		bar_record(&v->bar, (struct slice){ event->output, event->output_len });
 		return;
 	}
-	snprintf(text, sizeof(text), "running on %s", event->facts.runner);
-	bar_text(&v->bar, event->facts.runner[0] ? text : "running");
+	snprintf(text, sizeof(text), "running on %s", event->runner ? event->runner : "");
+	bar_text(&v->bar, event->runner ? text : "running");
 }
 
 static int on_response(struct run_verb *v, const struct taskclient_event *event)
 {
 	v->notice_us = 0;
-	switch (event->response.status) {
-	case STATUS_RUNNING:
+	switch (event->status) {
+	case TASKCLIENT_STATUS_RUNNING:
 		on_running(v, event);
 		return GOING_ON;
-	case STATUS_CANCELLING:
+	case TASKCLIENT_STATUS_CANCELLING:
 		bar_text(&v->bar, "being cancelled");
 		return GOING_ON;
-	case STATUS_QUEUED:
+	case TASKCLIENT_STATUS_QUEUED:
 		return GOING_ON;
 	default:
 		bar_hide(&v->bar);
@@ -149,13 +149,13 @@ static int on_response(struct run_verb *v, const struct taskclient_event *event)
 
 static int cancel(struct run_verb *v)
 {
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 
 	return taskclient_cancel(v->client, v->ask.id, CANCEL_PATIENCE_MS, &err) < 0 ? lost(v, &err)
 										     : GOING_ON;
 }
 
-static int on_no_answer(struct run_verb *v, const struct error *err)
+static int on_no_answer(struct run_verb *v, const struct taskclient_error *err)
 {
 	if (err->code != -ETIMEDOUT) {
 		bar_hide(&v->bar);
@@ -232,16 +232,16 @@ static int wait_ms(struct run_verb *v)
 static int take_events(struct run_verb *v)
 {
 	for (;;) {
-		struct taskclient_event event;
-		struct error err = { 0 };
+		struct taskclient_event *event;
+		struct taskclient_error err = { 0 };
 		int r = taskclient_next(v->client, &event, &err);
 
 		if (r < 0)
 			return lost(v, &err);
 		if (r == 0)
 			return GOING_ON;
-		r = on_event(v, &event);
-		taskclient_event_deinit(&event);
+		r = on_event(v, event);
+		taskclient_event_free(event);
 		if (r != GOING_ON)
 			return r;
 		(void)bar_draw(&v->bar);
@@ -286,7 +286,7 @@ static int catch_signals(struct run_verb *v)
 
 static int submit_and_follow(struct run_verb *v)
 {
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	int r;
 
 	r = ask_prepare(VERB, &v->ask);

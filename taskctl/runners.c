@@ -52,12 +52,13 @@ struct runners_verb {
 	struct asking asking;
 };
 
-static void on_answer(void *userdata, size_t index, const struct record *answer)
+static void on_answer(void *userdata, size_t index, const struct taskclient_answer *answer)
 {
 	struct runners_verb *v = userdata;
 
 	(void)index;
-	if (answer && record_text(answer, "runner") && !record_text(answer, "error"))
+	if (answer && taskclient_answer_text(answer, "runner") &&
+		!taskclient_answer_text(answer, "error"))
 		looking_put(v->table, columns, COLUMNS, answer);
 }
 
@@ -78,7 +79,7 @@ static int show(struct runners_verb *v)
 
 static int list(struct runners_verb *v)
 {
-	const struct control ping = { .op = CONTROL_PING };
+	const struct taskclient_control ping = { .op = "ping" };
 	int r = open_client(&v->options.broker, &v->client);
 
 	if (r != 0)

@@ -293,7 +293,7 @@ int settings_resolve(struct settings *settings, const struct verb *verb, struct 
 		return r;
 	resolve_broker(settings, &ret->broker);
 	ret->queue = value_of(settings, SETTING_QUEUE);
-	ret->responses = value_of(settings, SETTING_RESPONSES);
+	ret->broker.responses = value_of(settings, SETTING_RESPONSES);
 	return resolve_output(settings, verb, ret);
 }
 

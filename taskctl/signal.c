@@ -6,7 +6,7 @@ static int run(int argc, char **argv)
 {
 	static const struct steering steering = {
 		.verb = &verb_signal,
-		.op = CONTROL_SIGNAL,
+		.op = "signal",
 		.undone = "cannot be sent a signal",
 		.nobody = "it may wait in a queue, have ended long ago, or its runner be cut off. "
 			  "Nothing is remembered: ask again",

@@ -5,7 +5,7 @@
 static int run(int argc, char **argv)
 {
 	static const struct order what = {
-		.verb = &verb_slots, .op = CONTROL_SET_SLOTS, .takes_slots = true
+		.verb = &verb_slots, .op = "set-slots", .takes_slots = true
 	};
 
 	return order(&what, argc, argv);

@@ -98,13 +98,13 @@ static struct program_stats *find_program(struct stats_verb *v, const char *name
 	return insert(v, at, name);
 }
 
-static int count(struct program_stats *p, const struct task_event_facts *f)
+static int count(struct program_stats *p, const struct taskclient_feed_event *f)
 {
 	int r = 0;
 
 	p->count++;
-	p->failed += f->kind == EVENT_FAILED;
-	p->cancelled += f->kind == EVENT_CANCELLED;
+	p->failed += strcmp(f->event, "failed") == 0;
+	p->cancelled += strcmp(f->event, "cancelled") == 0;
 	p->cpu_ms += f->cpu_ms > 0 ? f->cpu_ms : 0;
 	/* What was never started has waited for nothing, and did not run. */
 	if (f->waited_ms >= 0)
@@ -114,12 +114,13 @@ static int count(struct program_stats *p, const struct task_event_facts *f)
 	return r;
 }
 
-static int take_event(void *userdata, struct task_event_facts *f)
+static int take_event(void *userdata, struct taskclient_feed_event **event)
 {
 	struct stats_verb *v = userdata;
+	const struct taskclient_feed_event *f = *event;
 	struct program_stats *p;
 
-	if (!event_kind_is_final(f->kind) || !feed_filter_fits(&v->filter, f))
+	if (!f->is_final || !feed_filter_fits(&v->filter, f))
 		return GOING_ON;
 	if (v->n_tasks == TASKS_MAX || v->n_programs > PROGRAMS_MAX) {
 		v->is_cut = true;

@@ -13,7 +13,7 @@
 
 #define VERB       "status"
 #define NAME_WIDTH 12
-#define TAIL_BYTES "65536" /* what runners keep of it, as they are configured */
+#define TAIL_BYTES 65536 /* what runners keep of it, as they are configured */
 #define TAIL_LINES 100000
 
 struct status_verb {
@@ -55,16 +55,17 @@ static void print(struct buf *line)
 	buf_clear(line);
 }
 
-static int append_value(struct buf *out, const struct column *column, const struct record *answer)
+static int append_value(
+	struct buf *out, const struct column *column, const struct taskclient_answer *answer)
 {
-	const char *text = record_text(answer, column->member);
+	const char *text = taskclient_answer_text(answer, column->member);
 	int64_t number = 0;
 	double real = 0;
-	bool is_number = record_int(answer, column->member, &number);
+	bool is_number = taskclient_answer_int(answer, column->member, &number);
 
 	switch (column->kind) {
 	case COLUMN_FRACTION:
-		return record_number(answer, column->member, &real)
+		return taskclient_answer_number(answer, column->member, &real)
 			       ? buf_printf(out, "%d%%", (int)(real * 100))
 			       : 0;
 	case COLUMN_AGE:
@@ -119,21 +120,23 @@ static bool is_extra(const char *name)
 	return true;
 }
 
-static void print_extras(const struct record *answer, struct buf *line)
+static void print_extras(const struct taskclient_answer *answer, struct buf *line)
 {
-	for (size_t i = 0; i < answer->n; i++) {
-		const struct column column = { NULL, answer->members[i].name, COLUMN_TEXT };
+	const char *name;
 
-		if (!is_extra(column.member))
+	for (size_t i = 0; (name = taskclient_answer_name(answer, i)); i++) {
+		const struct column column = { NULL, name, COLUMN_TEXT };
+
+		if (!is_extra(name))
 			continue;
-		(void)append_name(line, column.member);
+		(void)append_name(line, name);
 		(void)append_value(line, &column, answer);
 		(void)buf_append_text(line, "\n");
 		print(line);
 	}
 }
 
-static void tell_person(struct status_verb *v, const struct record *answer)
+static void tell_person(struct status_verb *v, const struct taskclient_answer *answer)
 {
 	struct buf line = { 0 };
 
@@ -142,7 +145,7 @@ static void tell_person(struct status_verb *v, const struct record *answer)
 	for (size_t i = 0; i < LOOKING_COLUMNS; i++) {
 		const struct column *column = &looking_all_columns[i];
 
-		if (!record_text(answer, column->member))
+		if (!taskclient_answer_text(answer, column->member))
 			continue;
 		(void)append_name(&line, column->member);
 		(void)append_value(&line, column, answer);
@@ -152,7 +155,7 @@ static void tell_person(struct status_verb *v, const struct record *answer)
 	print_extras(answer, &line);
 	for (size_t i = LOOKING_STDOUT; i < LOOKING_ALL_COLUMNS && v->tail > 0; i++) {
 		const char *name = looking_all_columns[i].member;
-		const char *text = record_text(answer, name);
+		const char *text = taskclient_answer_text(answer, name);
 
 		if (text && *text)
 			print_lines(&line, name, last_lines(text, v->tail));
@@ -162,15 +165,15 @@ static void tell_person(struct status_verb *v, const struct record *answer)
 
 /* ---- for programs ---- */
 
-static void put_tail(struct status_verb *v, size_t column, const struct record *answer)
+static void put_tail(struct status_verb *v, size_t column, const struct taskclient_answer *answer)
 {
-	const char *text = record_text(answer, looking_all_columns[column].member);
+	const char *text = taskclient_answer_text(answer, looking_all_columns[column].member);
 
 	if (text && v->tail > 0)
 		table_put_slice(v->table, column, last_lines(text, v->tail));
 }
 
-static void tell_program(struct status_verb *v, const struct record *answer)
+static void tell_program(struct status_verb *v, const struct taskclient_answer *answer)
 {
 	looking_put(v->table, looking_all_columns, LOOKING_COLUMNS, answer);
 	put_tail(v, LOOKING_STDOUT, answer);
@@ -196,20 +199,20 @@ static void tell_nobody(struct status_verb *v, const char *id)
 			id);
 }
 
-static void on_answer(void *userdata, size_t index, const struct record *answer)
+static void on_answer(void *userdata, size_t index, const struct taskclient_answer *answer)
 {
 	struct status_verb *v = userdata;
 	const char *id = v->ids[index];
-	const char *result = answer ? record_text(answer, "result") : NULL;
-	const char *error = answer ? record_text(answer, "error") : NULL;
-	const char *runner = answer ? record_text(answer, "runner") : NULL;
+	const char *result = taskclient_answer_text(answer, "result");
+	const char *error = taskclient_answer_text(answer, "error");
+	const char *runner = taskclient_answer_text(answer, "runner");
 
 	if (!answer) {
 		tell_nobody(v, id);
 	} else if (error || !result) {
 		say("%s: %s", id, error ? error : "an answer that says nothing");
 		settle(v, EXIT_BROKER);
-	} else if (strcmp(result, CONTROL_GONE) == 0) {
+	} else if (strcmp(result, TASKCLIENT_GONE) == 0) {
 		say("%s: has ended already, says %s", id, runner ? runner : "a runner");
 		settle(v, EXIT_TASK_FAILED);
 	} else if (v->options.output.format == OUTPUT_TABLE) {
@@ -221,9 +224,9 @@ static void on_answer(void *userdata, size_t index, const struct record *answer)
 
 static int ask(struct status_verb *v)
 {
-	struct control control = {
-		.op = CONTROL_STATUS,
-		.tail = v->tail > 0 ? (char *)TAIL_BYTES : NULL,
+	struct taskclient_control control = {
+		.op = "status",
+		.tail = v->tail > 0 ? TAIL_BYTES : 0,
 	};
 	int r = open_client(&v->options.broker, &v->client);
 
@@ -270,7 +273,7 @@ static int read_arguments(struct status_verb *v, int argc, char **argv)
 	if (argc == 0)
 		return usage_error(VERB, "of which task? An id is missing; 'taskctl ps' lists all");
 	for (int i = 0; i < argc; i++)
-		if (!id_is_valid(slice_of(argv[i])))
+		if (!taskclient_id_is_valid(argv[i]))
 			return usage_error(VERB, "'%s' cannot be the id of a task", argv[i]);
 	v->ids = argv;
 	v->n_ids = (size_t)argc;

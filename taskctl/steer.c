@@ -32,9 +32,9 @@ static const struct {
 	const char *counted; /* "12 accepted" */
 	int status;
 } outcomes[OUTCOMES] = {
-	[ACCEPTED] = { CONTROL_ACCEPTED, "accepted", EXIT_DONE },
-	[GONE] = { CONTROL_GONE, "had ended", EXIT_TASK_FAILED },
-	[NOT_RUNNING] = { CONTROL_NOT_RUNNING, "in no state for it", EXIT_TASK_FAILED },
+	[ACCEPTED] = { TASKCLIENT_ACCEPTED, "accepted", EXIT_DONE },
+	[GONE] = { TASKCLIENT_GONE, "had ended", EXIT_TASK_FAILED },
+	[NOT_RUNNING] = { TASKCLIENT_NOT_RUNNING, "in no state for it", EXIT_TASK_FAILED },
 	[REFUSED] = { "error", "refused", EXIT_BROKER },
 	[UNANSWERED] = { "unanswered", "not answered", EXIT_TOO_LATE },
 };
@@ -54,7 +54,7 @@ static const struct column columns[] = {
 struct steer_verb {
 	const struct steering *steering;
 	struct common_options options;
-	struct control control; /* texts borrowed from argv */
+	struct taskclient_control control; /* texts borrowed from argv */
 	bool all;
 	uint64_t wait_ms;
 	char signal[16];
@@ -73,9 +73,9 @@ static void settle(struct steer_verb *v, int status)
 		v->status = status;
 }
 
-static enum outcome outcome_of(const struct record *answer)
+static enum outcome outcome_of(const struct taskclient_answer *answer)
 {
-	const char *result = answer ? record_text(answer, "result") : NULL;
+	const char *result = taskclient_answer_text(answer, "result");
 
 	if (!answer)
 		return UNANSWERED;
@@ -92,13 +92,14 @@ static void append(struct buf *line, const char *text, size_t max)
 
 /* What a person reads of an answer. */
 static void append_sentence(const struct steer_verb *v, enum outcome outcome, const char *id,
-	const struct record *answer, struct buf *line)
+	const struct taskclient_answer *answer, struct buf *line)
 {
-	const char *runner = record_text(answer, "runner"), *state = record_text(answer, "state");
-	const char *error = record_text(answer, "error");
+	const char *runner = taskclient_answer_text(answer, "runner"),
+		   *state = taskclient_answer_text(answer, "state");
+	const char *error = taskclient_answer_text(answer, "error");
 
 	if (id) {
-		append(line, id, ID_MAX);
+		append(line, id, TASKCLIENT_ID_MAX);
 		(void)buf_append_text(line, ": ");
 	}
 	if (outcome == ACCEPTED)
@@ -116,8 +117,8 @@ static void append_sentence(const struct steer_verb *v, enum outcome outcome, co
 	append(line, runner ? runner : "a runner", RUNNER_MAX);
 }
 
-static void tell_person(
-	struct steer_verb *v, enum outcome outcome, const char *id, const struct record *answer)
+static void tell_person(struct steer_verb *v, enum outcome outcome, const char *id,
+	const struct taskclient_answer *answer)
 {
 	struct buf line = { 0 };
 
@@ -140,27 +141,27 @@ static void tell_person(
 	buf_deinit(&line);
 }
 
-static void tell_program(
-	struct steer_verb *v, enum outcome outcome, const char *id, const struct record *answer)
+static void tell_program(struct steer_verb *v, enum outcome outcome, const char *id,
+	const struct taskclient_answer *answer)
 {
 	table_row(v->table);
 	table_put_text(v->table, ID, id);
 	table_put_text(v->table, RESULT, outcomes[outcome].word);
 	if (answer) {
-		table_put_text(v->table, STATE, record_text(answer, "state"));
-		table_put_text(v->table, ERROR, record_text(answer, "error"));
-		table_put_text(v->table, RUNNER, record_text(answer, "runner"));
-		table_put_text(v->table, INSTANCE, record_text(answer, "instance"));
+		table_put_text(v->table, STATE, taskclient_answer_text(answer, "state"));
+		table_put_text(v->table, ERROR, taskclient_answer_text(answer, "error"));
+		table_put_text(v->table, RUNNER, taskclient_answer_text(answer, "runner"));
+		table_put_text(v->table, INSTANCE, taskclient_answer_text(answer, "instance"));
 	}
 	settle(v, table_show(v->table, &v->options.output));
 	table_clear(v->table);
 }
 
-static void on_answer(void *userdata, size_t index, const struct record *answer)
+static void on_answer(void *userdata, size_t index, const struct taskclient_answer *answer)
 {
 	struct steer_verb *v = userdata;
 	enum outcome outcome = outcome_of(answer);
-	const char *id = v->n_ids > 0 ? v->ids[index] : answer ? record_text(answer, "id") : NULL;
+	const char *id = v->n_ids > 0 ? v->ids[index] : taskclient_answer_text(answer, "id");
 
 	if (!answer && !id)
 		return; /* nobody at all: told at the end */
@@ -250,7 +251,7 @@ static int put_questions(struct steer_verb *v)
 		v->control.id = v->ids[i];
 		r = asking_put(&v->asking, &v->control);
 	}
-	return r != 0 ? r : asking_call_roll(&v->asking, v->control.selector.runner);
+	return r != 0 ? r : asking_call_roll(&v->asking, v->control.runner);
 }
 
 static int steer_tasks(struct steer_verb *v)
@@ -283,7 +284,7 @@ static int steer_tasks(struct steer_verb *v)
 
 /* ---- the command line ---- */
 
-bool filter_take(struct control_selector *filter, int c)
+bool filter_take(struct taskclient_control *filter, int c)
 {
 	switch (c) {
 	case 'g':
@@ -311,10 +312,10 @@ static int take_option(void *verb, int c)
 	struct steer_verb *v = verb;
 	int r;
 
-	if (filter_take(&v->control.selector, c))
+	if (filter_take(&v->control, c))
 		return GOING_ON;
 	if (c == 'a') {
-		v->control.selector.all = (char *)"true";
+		v->control.all = true;
 		return GOING_ON;
 	}
 	r = read_duration(v->steering->verb->name, "--wait", optarg, &v->wait_ms);
@@ -355,7 +356,7 @@ static int read_signal(struct steer_verb *v, int *argc, char ***argv)
 	return GOING_ON;
 }
 
-static bool has_filter(const struct control_selector *s)
+static bool has_filter(const struct taskclient_control *s)
 {
 	return s->group || s->program || s->user || s->project || s->runner || s->all;
 }
@@ -367,13 +368,13 @@ static int read_arguments(struct steer_verb *v, int argc, char **argv)
 
 	if (r != GOING_ON)
 		return r;
-	if (argc > 0 && has_filter(&v->control.selector))
+	if (argc > 0 && has_filter(&v->control))
 		return usage_error(verb, "'%s': either ids or a filter, not both", argv[0]);
-	if (argc == 0 && !has_filter(&v->control.selector))
+	if (argc == 0 && !has_filter(&v->control))
 		return usage_error(
 			verb, "which tasks? Give their ids, or a filter such as --group or --all");
 	for (int i = 0; i < argc; i++)
-		if (!id_is_valid(slice_of(argv[i])))
+		if (!taskclient_id_is_valid(argv[i]))
 			return usage_error(verb, "'%s' cannot be the id of a task", argv[i]);
 	v->ids = argv;
 	v->n_ids = (size_t)argc;

@@ -24,14 +24,14 @@ enum {
 /* clang-format on */
 
 /* Takes an option of FILTER_OPTIONS (optarg is borrowed). */
-bool filter_take(struct control_selector *filter, int c);
+bool filter_take(struct taskclient_control *filter, int c);
 
 /* Whether @signal is the name or the number of one; @ret is as runners understand it. */
 bool signal_read(const char *signal, char ret[16]);
 
 struct steering {
 	const struct verb *verb;
-	enum control_op op;
+	const char *op;
 	const char *undone;  /* "cannot be paused" */
 	const char *nobody;  /* what becomes of it where nobody has the task */
 	bool takes_a_signal; /* the first argument */

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <stdio.h>
 
-#include "taskclient/mailbox.h"
 #include "taskctl/ask.h"
 
 #define VERB "submit"
@@ -15,7 +14,7 @@ struct submit_verb {
 	struct common_options options;
 	struct ask ask;
 	uint64_t keep_ms;
-	char mailbox[MAILBOX_MAX];
+	char mailbox[TASKCLIENT_MAILBOX_SIZE];
 	struct taskclient *client;
 };
 
@@ -29,7 +28,7 @@ static int take_option(void *verb, int c)
 	return ask_take_option(VERB, &v->ask, c);
 }
 
-static int lost(const struct error *err)
+static int lost(const struct taskclient_error *err)
 {
 	say("lost the connection to the broker: %s", err->text);
 	return EXIT_BROKER;
@@ -38,7 +37,7 @@ static int lost(const struct error *err)
 /* An id whose mailbox is there is another task's. */
 static int make_mailbox(struct submit_verb *v)
 {
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	uint32_t ready, consumers;
 	int r = taskclient_inspect(v->client, v->mailbox, &ready, &consumers, &err);
 
@@ -48,8 +47,7 @@ static int make_mailbox(struct submit_verb *v)
 		return EXIT_NO_QUEUE;
 	}
 	if (r == -ENOENT)
-		r = taskclient_mailbox_make(
-			v->client, v->mailbox, v->options.responses, v->keep_ms, &err);
+		r = taskclient_mailbox_make(v->client, v->mailbox, v->keep_ms, &err);
 	if (r == 0)
 		return 0;
 	if (r != -ENOENT && r != -EACCES && r != -EINVAL)
@@ -58,10 +56,10 @@ static int make_mailbox(struct submit_verb *v)
 	return EXIT_NO_QUEUE;
 }
 
-static int not_queued(struct submit_verb *v, const struct error *why)
+static int not_queued(struct submit_verb *v, const struct taskclient_error *why)
 {
 	const char *queue = v->ask.request.queue ? v->ask.request.queue : TASKCLIENT_QUEUE;
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 
 	if (why->code == -ENOENT)
 		say("there is no queue '%s': no runner has been started for it, or --queue is "
@@ -78,8 +76,8 @@ static int wait_confirm(struct submit_verb *v)
 {
 	for (;;) {
 		struct pollfd p = { .fd = taskclient_fd(v->client), .events = POLLIN };
-		struct taskclient_event event;
-		struct error err = { 0 };
+		struct taskclient_event *event;
+		struct taskclient_error err = { 0 };
 		int r = taskclient_next(v->client, &event, &err);
 
 		if (r < 0)
@@ -88,12 +86,12 @@ static int wait_confirm(struct submit_verb *v)
 			(void)poll(&p, 1, taskclient_wait_ms(v->client));
 			continue;
 		}
-		r = event.kind == TASKCLIENT_QUEUED       ? EXIT_DONE
-		    : event.kind == TASKCLIENT_NOT_QUEUED ? not_queued(v, &event.error)
-							  : GOING_ON;
-		if (event.kind == TASKCLIENT_BLOCKED)
-			say("the broker takes no messages for now: %s", event.error.text);
-		taskclient_event_deinit(&event);
+		r = event->kind == TASKCLIENT_QUEUED       ? EXIT_DONE
+		    : event->kind == TASKCLIENT_NOT_QUEUED ? not_queued(v, &event->error)
+							   : GOING_ON;
+		if (event->kind == TASKCLIENT_BLOCKED)
+			say("the broker takes no messages for now: %s", event->error.text);
+		taskclient_event_free(event);
 		if (r != GOING_ON)
 			return r;
 	}
@@ -126,7 +124,7 @@ static int print_id(const struct submit_verb *v)
 
 static int submit(struct submit_verb *v)
 {
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	int r = ask_prepare(VERB, &v->ask);
 
 	if (r == 0)

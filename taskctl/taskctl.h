@@ -7,9 +7,9 @@
  */
 
 #include <getopt.h> /* optarg, optind */
+#include <taskclient.h>
 
 #include "common/buf.h"
-#include "taskclient/taskclient.h"
 #include "taskctl/verbs.h"
 
 /* Exit statuses; docs/man/taskctl.1.scd has them, too. */
@@ -44,8 +44,8 @@ struct broker_options {
 	struct {
 		const char *broker, *broker_file, *password_file;
 	} from[ORIGINS];
-	char *path;          /* of ~/.config/taskctl.yaml, where there may be one; owned */
-	const char *control; /* NULL: the default */
+	char *path; /* of ~/.config/taskctl.yaml, where there may be one; owned */
+	const char *control, *responses; /* exchanges; NULL: the default */
 };
 
 /* What verbs share, from the command line, the environment and ~/.config/taskctl.yaml. Usable when
@@ -53,9 +53,8 @@ struct broker_options {
 struct common_options {
 	struct broker_options broker;
 	struct output_options output;
-	const char *queue;     /* NULL: the default */
-	const char *responses; /* exchange; NULL: the default */
-	struct node *file;     /* owns what the file said */
+	const char *queue; /* NULL: the default */
+	struct node *file; /* owns what the file said */
 };
 
 /* Reads argv[1] and what follows by the table of @verb: its own options go to @take (with optarg
@@ -72,11 +71,12 @@ void options_deinit(struct common_options *options);
 int open_client(const struct broker_options *options, struct taskclient **ret);
 /* The same for anything that connects: @open gives 0 or a negative errno with @err. */
 int open_broker(const struct broker_options *options,
-	int (*open)(const struct mq_options *connection, void *userdata, struct error *err),
+	int (*open)(const struct taskclient_options *connection, void *userdata,
+		struct taskclient_error *err),
 	void *userdata);
 /* Connects once more after the connection was lost, telling that once: tries again and again until
  * @deadline_us (UINT64_MAX: forever). @err is why it was lost. 0 or an exit status. */
-int reopen_client(const struct broker_options *options, const struct error *err,
+int reopen_client(const struct broker_options *options, const struct taskclient_error *err,
 	uint64_t deadline_us, struct taskclient **client);
 /* One try, without a word. */
 int retry_client(const struct broker_options *options, struct taskclient **ret);
@@ -96,7 +96,7 @@ int write_all(int fd, struct slice bytes);
 /* The exit status of a final response. */
 int final_status(const struct taskclient_event *event);
 /* "succeeded", "failed", "cancelled" */
-const char *final_state(enum status status);
+const char *final_state(enum taskclient_status status);
 /* Tells the final response: output to stdout, the program's messages and what became of it to
  * stderr. Gives the exit status. @brief: nothing is said about success. */
 int report_final(const struct taskclient_event *event, bool brief);

@@ -117,13 +117,13 @@ static void on_keys(struct top *top)
 
 static void take_events(struct top *top)
 {
-	struct taskclient_event event;
-	struct error err = { 0 };
+	struct taskclient_event *event;
+	struct taskclient_error err = { 0 };
 	int r = 0;
 
 	while (!top->is_over && (r = taskclient_next(top->client, &event, &err)) > 0) {
-		top_take(top, &event);
-		taskclient_event_deinit(&event);
+		top_take(top, event);
+		taskclient_event_free(event);
 	}
 	if (r < 0)
 		top_leave(top, EXIT_BROKER, "lost the connection to the broker: %s", err.text);
@@ -196,7 +196,7 @@ static int take_option(void *verb, int c)
 	struct top *top = verb;
 	int r;
 
-	if (filter_take(&top->list.selector, c))
+	if (filter_take(&top->list, c))
 		return GOING_ON;
 	r = read_duration(VERB, "--interval", optarg, &top->interval_ms);
 	return r == 0 ? GOING_ON : r;
@@ -205,7 +205,7 @@ static int take_option(void *verb, int c)
 static int run(int argc, char **argv)
 {
 	struct top top = {
-		.list.op = CONTROL_LIST,
+		.list.op = "list",
 		.interval_ms = INTERVAL_MS,
 		.sort = LOOKING_AGE,
 		.signal_fd = -1,

@@ -15,13 +15,13 @@ static const char help[] =
 
 /* ---- rows ---- */
 
-static bool holds(const struct record *task, const char *words)
+static bool holds(const struct taskclient_answer *task, const char *words)
 {
 	static const char *const members[] = { "id", "program", "state", "group", "user", "project",
 		"runner", "labels", "queue", "message" };
 
 	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
-		const char *text = record_text(task, members[i]);
+		const char *text = taskclient_answer_text(task, members[i]);
 
 		if (text && strcasestr(text, words))
 			return true;
@@ -76,9 +76,8 @@ void top_fill(struct top *top)
 {
 	table_clear(top->table);
 	for (size_t i = 0; i < top->shown.n_tasks; i++)
-		if (!top->filter[0] || holds(&top->shown.tasks[i], top->filter))
-			looking_put(
-				top->table, top->columns, LOOKING_COLUMNS, &top->shown.tasks[i]);
+		if (!top->filter[0] || holds(top->shown.tasks[i], top->filter))
+			looking_put(top->table, top->columns, LOOKING_COLUMNS, top->shown.tasks[i]);
 	/* Those that are alike in it keep their places from one round to the next. */
 	table_sort(top->table, LOOKING_ID, false);
 	table_sort(top->table, top->sort, top->descending);

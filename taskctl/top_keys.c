@@ -38,22 +38,22 @@ static bool selected_is(const struct top *top, const char *state)
 static void pause_or_resume(struct top *top)
 {
 	if (selected_is(top, "paused"))
-		top_order(top, CONTROL_RESUME);
+		top_order(top, "resume");
 	else if (selected_is(top, "held"))
-		top_order(top, CONTROL_PLAY);
+		top_order(top, "play");
 	else if (selected_is(top, "waiting"))
-		top_order(top, CONTROL_HOLD);
+		top_order(top, "hold");
 	else
-		top_order(top, CONTROL_PAUSE);
+		top_order(top, "pause");
 }
 
-static void ask_to_end(struct top *top, enum control_op op)
+static void ask_to_end(struct top *top, const char *op)
 {
 	if (!top->selected_id)
 		return;
 	top->op = op;
 	top->mode = TOP_CONFIRMS;
-	top_say(top, "%s %s? y/n", control_op_name(op), top->selected_id);
+	top_say(top, "%s %s? y/n", op, top->selected_id);
 }
 
 static void confirm(struct top *top, const struct pressed *pressed)
@@ -134,10 +134,10 @@ static void press_letter(struct top *top, char letter)
 		pause_or_resume(top);
 		break;
 	case 'c':
-		ask_to_end(top, CONTROL_CANCEL);
+		ask_to_end(top, "cancel");
 		break;
 	case 'K':
-		ask_to_end(top, CONTROL_KILL);
+		ask_to_end(top, "kill");
 		break;
 	default:
 		break;

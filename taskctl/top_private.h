@@ -17,14 +17,14 @@ enum top_mode { TOP_LISTS, TOP_FILTERS, TOP_CONFIRMS };
 
 /* What runners said in one round. */
 struct top_round {
-	struct record *tasks;
+	struct taskclient_answer **tasks;
 	size_t n_tasks, n_runners;
 	int64_t slots, used;
 };
 
 struct top {
 	struct common_options options;
-	struct control list; /* texts borrowed from argv */
+	struct taskclient_control list; /* texts borrowed from argv */
 	uint64_t interval_ms;
 	struct taskclient *client;
 	struct screen screen;
@@ -43,7 +43,7 @@ struct top {
 
 	/* What is done to the selected task. */
 	struct asking order;
-	enum control_op op;
+	const char *op;
 	char message[1000]; /* in the last line, until the next key */
 
 	struct column columns[LOOKING_COLUMNS];
@@ -66,9 +66,9 @@ void top_say(struct top *top, const char *format, ...) __attribute__((format(pri
 void top_tick(struct top *top);
 /* Milliseconds until the next. */
 int top_wait_ms(const struct top *top);
-void top_take(struct top *top, struct taskclient_event *event);
+void top_take(struct top *top, const struct taskclient_event *event);
 /* Says @op about the selected task. */
-void top_order(struct top *top, enum control_op op);
+void top_order(struct top *top, const char *op);
 void top_rounds_deinit(struct top *top);
 
 /* top_keys.c */

@@ -13,44 +13,39 @@
 static void round_deinit(struct top_round *round)
 {
 	for (size_t i = 0; i < round->n_tasks; i++)
-		record_deinit(&round->tasks[i]);
+		taskclient_answer_free(round->tasks[i]);
 	free(round->tasks);
 	*round = (struct top_round){ 0 };
 }
 
 /* ---- answers ---- */
 
-static void copy_record(const struct record *from, struct record *ret)
-{
-	*ret = (struct record){ 0 };
-	for (size_t i = 0; i < from->n; i++)
-		record_add_text(ret, from->members[i].name, from->members[i].text);
-}
-
-static void on_task(void *userdata, size_t index, const struct record *answer)
+static void on_task(void *userdata, size_t index, const struct taskclient_answer *answer)
 {
 	struct top *top = userdata;
-	struct record *more;
+	struct taskclient_answer **more, *copy;
 
 	(void)index;
-	if (!answer || !record_text(answer, "id") || record_text(answer, "error"))
+	if (!answer || !taskclient_answer_text(answer, "id") ||
+		taskclient_answer_text(answer, "error"))
 		return;
 	more = reallocarray(top->next.tasks, top->next.n_tasks + 1, sizeof(*more));
-	if (!more) {
+	if (more)
+		top->next.tasks = more;
+	copy = more ? taskclient_answer_copy(answer) : NULL;
+	if (copy)
+		more[top->next.n_tasks++] = copy;
+	else
 		top_leave(top, EXIT_LOCAL, "out of memory");
-		return;
-	}
-	top->next.tasks = more;
-	copy_record(answer, &more[top->next.n_tasks++]);
 }
 
-static void on_runner(void *userdata, const struct record *answer)
+static void on_runner(void *userdata, const struct taskclient_answer *answer)
 {
 	struct top *top = userdata;
 	int64_t slots = 0, used = 0;
 
-	(void)record_int(answer, "slots", &slots);
-	(void)record_int(answer, "used", &used);
+	(void)taskclient_answer_int(answer, "slots", &slots);
+	(void)taskclient_answer_int(answer, "used", &used);
 	top->next.n_runners++;
 	top->next.slots += slots;
 	top->next.used += used;
@@ -82,7 +77,7 @@ static void begin_round(struct top *top)
 	top->asked_us = clock_now_us();
 	r = asking_put(&top->asking, &top->list);
 	if (r == 0)
-		r = asking_call_roll(&top->asking, top->list.selector.runner);
+		r = asking_call_roll(&top->asking, top->list.runner);
 	fail(top, &top->asking, r);
 }
 
@@ -124,32 +119,32 @@ int top_wait_ms(const struct top *top)
 
 /* ---- orders ---- */
 
-static void on_order(void *userdata, size_t index, const struct record *answer)
+static void on_order(void *userdata, size_t index, const struct taskclient_answer *answer)
 {
 	struct top *top = userdata;
-	const char *result = answer ? record_text(answer, "result") : NULL;
-	const char *error = answer ? record_text(answer, "error") : NULL;
-	const char *runner = answer ? record_text(answer, "runner") : NULL;
-	const char *op = control_op_name(top->op);
+	const char *result = taskclient_answer_text(answer, "result");
+	const char *error = taskclient_answer_text(answer, "error");
+	const char *runner = taskclient_answer_text(answer, "runner");
+	const char *op = top->op;
 
 	(void)index;
 	runner = runner ? runner : "a runner";
 	if (!answer)
 		top_say(top, "%s: no runner has answered in time", op);
-	else if (result && strcmp(result, CONTROL_ACCEPTED) == 0)
+	else if (result && strcmp(result, TASKCLIENT_ACCEPTED) == 0)
 		top_say(top, "%s: accepted by %s", op, runner);
-	else if (result && strcmp(result, CONTROL_GONE) == 0)
+	else if (result && strcmp(result, TASKCLIENT_GONE) == 0)
 		top_say(top, "%s: it has ended already, says %s", op, runner);
-	else if (result && strcmp(result, CONTROL_NOT_RUNNING) == 0)
+	else if (result && strcmp(result, TASKCLIENT_NOT_RUNNING) == 0)
 		top_say(top, "%s: it is in no state for it, says %s", op, runner);
 	else
 		top_say(top, "%s: %s", op, error ? error : "an answer that says nothing");
 	top->asked_us = 0; /* what has come of it is to be seen soon */
 }
 
-void top_order(struct top *top, enum control_op op)
+void top_order(struct top *top, const char *op)
 {
-	const struct control control = { .op = op, .id = top->selected_id };
+	const struct taskclient_control control = { .op = op, .id = top->selected_id };
 
 	if (!top->selected_id)
 		return;
@@ -163,11 +158,11 @@ void top_order(struct top *top, enum control_op op)
 		.on_answer = on_order,
 		.userdata = top,
 	};
-	top_say(top, "%s %s: asked", control_op_name(op), top->selected_id);
+	top_say(top, "%s %s: asked", op, top->selected_id);
 	fail(top, &top->order, asking_put(&top->order, &control));
 }
 
-void top_take(struct top *top, struct taskclient_event *event)
+void top_take(struct top *top, const struct taskclient_event *event)
 {
 	int status = 0;
 

@@ -4,7 +4,7 @@
 
 static int run(int argc, char **argv)
 {
-	static const struct order what = { .verb = &verb_undrain, .op = CONTROL_UNDRAIN };
+	static const struct order what = { .verb = &verb_undrain, .op = "undrain" };
 
 	return order(&what, argc, argv);
 }

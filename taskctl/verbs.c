@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "taskclient/mailbox.h"
 #include "taskctl/display.h"
 #include "taskctl/taskctl.h"
 

@@ -73,7 +73,7 @@ enum {
 	SHARES_BROKER = 1,    /* --broker, --broker-file, --password-file, --control */
 	SHARES_OUTPUT = 2,    /* --output, --no-header, --color */
 	SHARES_QUEUE = 4,     /* --queue: options.queue */
-	SHARES_RESPONSES = 8, /* --responses: options.responses */
+	SHARES_RESPONSES = 8, /* --responses: options.broker.responses */
 };
 
 struct verb {

@@ -30,29 +30,28 @@ static const struct column columns[COLUMNS] = {
 	[MEMORY] = { "MEMORY", "peak_memory", COLUMN_BYTES, .drop = 5 },
 };
 
+static void put_known(struct table *t, size_t column, int64_t number)
+{
+	if (number != TASKCLIENT_UNKNOWN)
+		table_put_number(t, column, number);
+}
+
 static int print(struct wait_verb *v, const struct taskclient_event *event)
 {
-	const struct taskclient_facts *f = &event->facts;
 	struct table *t = v->table;
 	int r;
 
 	table_row(t);
 	table_put_text(t, ID, event->id);
-	table_put_text(t, STATE, final_state(event->response.status));
-	if (f->cause != CAUSE_NONE)
-		table_put_text(t, CAUSE, cause_name(f->cause));
-	if (f->has_exit_code)
-		table_put_number(t, CODE, f->exit_code);
-	if (f->signal)
-		table_put_number(t, SIGNAL, f->signal);
-	if (f->runner[0])
-		table_put_text(t, RUNNER, f->runner);
-	table_put_number(t, ATTEMPT, f->attempt);
-	if (f->has_usage) {
-		table_put_number(t, WALL, f->wall_ms);
-		table_put_number(t, CPU, f->cpu_ms);
-		table_put_number(t, MEMORY, f->peak_memory);
-	}
+	table_put_text(t, STATE, final_state(event->status));
+	table_put_text(t, CAUSE, event->cause);
+	put_known(t, CODE, event->exit_code);
+	put_known(t, SIGNAL, event->signal);
+	table_put_text(t, RUNNER, event->runner);
+	table_put_number(t, ATTEMPT, event->attempt);
+	put_known(t, WALL, event->wall_ms);
+	put_known(t, CPU, event->cpu_ms);
+	put_known(t, MEMORY, event->peak_memory);
 	r = table_show(t, &v->options.output);
 	table_clear(t);
 	return r;
@@ -63,7 +62,7 @@ static int on_event(struct watch *w, struct watched *task, const struct taskclie
 	struct wait_verb *v = w->userdata;
 	int r;
 
-	if (event->kind != TASKCLIENT_RESPONSE || !status_is_final(event->response.status))
+	if (event->kind != TASKCLIENT_RESPONSE || !event->is_final)
 		return GOING_ON;
 	r = print(v, event);
 	if (r != EXIT_DONE)

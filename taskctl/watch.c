@@ -36,7 +36,7 @@ static struct watched *append(struct watch *w, const char *id)
 int watch_take_ids(struct watch *w, int n, char **ids)
 {
 	for (int i = 0; i < n; i++) {
-		if (!id_is_valid(slice_of(ids[i])))
+		if (!taskclient_id_is_valid(ids[i]))
 			return usage_error(w->verb, "'%s' cannot be the id of a task", ids[i]);
 		if (!watch_find(w, ids[i]) && !append(w, ids[i]))
 			return EXIT_LOCAL;
@@ -78,9 +78,9 @@ static void missing(struct watch *w, struct watched *task)
 }
 
 /* 0, an exit status, or a negative errno when the connection is lost. */
-static int watch_one(struct watch *w, struct watched *task, struct error *err)
+static int watch_one(struct watch *w, struct watched *task, struct taskclient_error *err)
 {
-	int r = taskclient_watch(w->client, task->id, w->options->responses, PATIENCE_MS, err);
+	int r = taskclient_watch(w->client, task->id, PATIENCE_MS, err);
 
 	if (r == -ENOENT) {
 		missing(w, task);
@@ -92,14 +92,14 @@ static int watch_one(struct watch *w, struct watched *task, struct error *err)
 	return EXIT_BROKER;
 }
 
-int watch_add(struct watch *w, const char *id, struct error *err)
+int watch_add(struct watch *w, const char *id, struct taskclient_error *err)
 {
 	struct watched *task = append(w, id);
 
 	return task ? watch_one(w, task, err) : EXIT_LOCAL;
 }
 
-static int watch_all(struct watch *w, struct error *err)
+static int watch_all(struct watch *w, struct taskclient_error *err)
 {
 	int r = 0;
 
@@ -110,45 +110,45 @@ static int watch_all(struct watch *w, struct error *err)
 }
 
 /* After a new connection all comes again. */
-static bool is_new(struct watched *task, const struct taskclient_facts *facts)
+static bool is_new(struct watched *task, const struct taskclient_event *event)
 {
-	if (facts->attempt < task->attempt ||
-		(facts->attempt == task->attempt && facts->sequence > 0 &&
-			facts->sequence <= task->sequence))
+	if (event->attempt < task->attempt ||
+		(event->attempt == task->attempt && event->sequence > 0 &&
+			event->sequence <= task->sequence))
 		return false;
-	task->attempt = facts->attempt;
-	task->sequence = facts->sequence;
+	task->attempt = event->attempt;
+	task->sequence = event->sequence;
 	return true;
 }
 
 static int on_event(struct watch *w, const struct taskclient_event *event)
 {
-	struct watched *task = watch_find(w, event->id);
+	struct watched *task = event->id ? watch_find(w, event->id) : NULL;
 
 	if (event->kind == TASKCLIENT_MALFORMED) {
-		say("%s: an answer that is not understood: %s", event->id, event->error.text);
+		say("%s: an answer that is not understood: %s", event->id ? event->id : "?",
+			event->error.text);
 		return task ? EXIT_BROKER : GOING_ON;
 	}
 	if (event->kind != TASKCLIENT_RESPONSE && event->kind != TASKCLIENT_CAUGHT_UP)
 		return w->on_other ? w->on_other(w, event) : GOING_ON;
-	if (!task || task->is_over ||
-		(event->kind == TASKCLIENT_RESPONSE && !is_new(task, &event->facts)))
+	if (!task || task->is_over || (event->kind == TASKCLIENT_RESPONSE && !is_new(task, event)))
 		return GOING_ON;
 	return w->on_event(w, task, event);
 }
 
-static int take_events(struct watch *w, struct error *err)
+static int take_events(struct watch *w, struct taskclient_error *err)
 {
 	for (;;) {
-		struct taskclient_event event;
+		struct taskclient_event *event;
 		int r = taskclient_next(w->client, &event, err);
 
 		if (r < 0)
 			return WATCH_LOST;
 		if (r == 0)
 			return GOING_ON;
-		r = on_event(w, &event);
-		taskclient_event_deinit(&event);
+		r = on_event(w, event);
+		taskclient_event_free(event);
 		if (r != GOING_ON)
 			return r;
 	}
@@ -169,7 +169,7 @@ static int wait_ms(struct watch *w, int idle)
 	return ms;
 }
 
-static int follow(struct watch *w, struct error *err)
+static int follow(struct watch *w, struct taskclient_error *err)
 {
 	for (;;) {
 		struct pollfd p = { .fd = taskclient_fd(w->client), .events = POLLIN };
@@ -192,7 +192,7 @@ static int follow(struct watch *w, struct error *err)
 
 int watch_run(struct watch *w)
 {
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 	int r = w->client ? 0 : open_client(&w->options->broker, &w->client);
 
 	while (r == 0) {
@@ -203,7 +203,7 @@ int watch_run(struct watch *w)
 		if (r != WATCH_LOST)
 			return r;
 		if (err.code == 0)
-			error_set(&err, -ECONNRESET, "it was closed");
+			err = (struct taskclient_error){ -ECONNRESET, "it was closed" };
 		r = reopen_client(&w->options->broker, &err, w->deadline_us, &w->client);
 		if (r == EXIT_BROKER)
 			return EXIT_TOO_LATE;

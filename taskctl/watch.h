@@ -6,7 +6,6 @@
  * all that had not ended is watched anew, and said again.
  */
 
-#include "taskclient/mailbox.h"
 #include "taskctl/taskctl.h"
 
 #define WATCH_LOST (-2) /* the connection; what is to be said of it is known at the next event */
@@ -47,7 +46,7 @@ int watch_take_ids(struct watch *w, int n, char **ids);
  */
 int watch_run(struct watch *w);
 /* One more. 0, an exit status, or a negative errno when the connection is lost. */
-int watch_add(struct watch *w, const char *id, struct error *err);
+int watch_add(struct watch *w, const char *id, struct taskclient_error *err);
 struct watched *watch_find(struct watch *w, const char *id);
 void watch_over(struct watch *w, struct watched *task, int status);
 void watch_deinit(struct watch *w);

@@ -72,6 +72,11 @@ bool control_is_about_tasks(enum control_op op)
 	return about[op] == ABOUT_TASKS;
 }
 
+bool control_is_between_runners(enum control_op op)
+{
+	return about[op] == BETWEEN_RUNNERS;
+}
+
 #define N_FIELDS(fields) (sizeof(fields) / sizeof(*(fields)))
 
 /* clang-format off */
@@ -192,7 +197,7 @@ static int check_arguments(const struct control *c, struct error *err)
 	return r < 0 ? r : check_queued(c, err);
 }
 
-static int check(const char *op, struct control *c, struct error *err)
+int control_check(const char *op, struct control *c, struct error *err)
 {
 	static int (*const checks[])(const struct control *, struct error *) = {
 		[ABOUT_TASKS] = check_tasks,
@@ -220,7 +225,7 @@ int control_decode(
 	ret->encoding = wire_detect(content_type, body);
 	r = fields_decode(ret->encoding, body, fields, N_FIELDS(fields), err);
 	if (r == 0)
-		r = check(op, ret, err);
+		r = control_check(op, ret, err);
 	free(op);
 	return r;
 }
@@ -233,7 +238,7 @@ int control_decode_headers(
 	int r = fields_get(fields, N_FIELDS(fields), get, userdata);
 
 	if (r == 0)
-		r = check(op, ret, err);
+		r = control_check(op, ret, err);
 	free(op);
 	return r;
 }

@@ -75,6 +75,9 @@ int control_decode(
 	struct slice body, const char *content_type, struct control *ret, struct error *err);
 int control_encode(const struct control *control, struct buf *ret);
 
+/* What is wrong with @control, whose `op` becomes the one of this name. 0 or -EINVAL, as above. */
+int control_check(const char *op, struct control *control, struct error *err);
+
 /* The same in headers. */
 int control_decode_headers(
 	fields_get_fn get, void *userdata, struct control *ret, struct error *err);
@@ -84,6 +87,7 @@ void control_deinit(struct control *control);
 const char *control_op_name(enum control_op op);
 /* It is about tasks (or about runners). */
 bool control_is_about_tasks(enum control_op op);
+bool control_is_between_runners(enum control_op op);
 
 /*
  * Answers are records (record.h), like what they answer: in the body, or in headers. Each has

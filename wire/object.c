@@ -430,25 +430,25 @@ static bool whole_number(const struct member *m, char *ret, size_t size)
 	return head.kind == MSGPACK_UINT || head.kind == MSGPACK_INT;
 }
 
-static bool number_text(const struct member *m, char *ret, size_t size)
+static bool number_text(const struct member *m, char ret[TEXT_NUMBER_SIZE])
 {
 	double number;
 
-	if (whole_number(m, ret, size))
+	if (whole_number(m, ret, TEXT_NUMBER_SIZE))
 		return true;
 	if (member_number(m, &number, NULL) < 0)
 		return false;
-	snprintf(ret, size, "%.10g", number);
+	text_from_number(number, ret);
 	return true;
 }
 
 int member_scalar(const struct member *m, char **ret, bool *ret_is_number, struct error *err)
 {
-	char digits[40];
+	char digits[TEXT_NUMBER_SIZE];
 	bool truth = false;
 	int r;
 
-	*ret_is_number = number_text(m, digits, sizeof(digits));
+	*ret_is_number = number_text(m, digits);
 	if (!*ret_is_number) {
 		r = member_text(m, ret, err);
 		if (r != -EINVAL || member_bool(m, &truth, NULL) < 0)

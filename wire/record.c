@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/parse.h"
+#include "common/text.h"
 #include "wire/json.h"
 #include "wire/msgpack.h"
 #include "wire/object.h"
@@ -73,11 +74,11 @@ void record_add_int(struct record *r, const char *name, int64_t number)
 
 void record_add_number(struct record *r, const char *name, double number)
 {
-	char digits[40];
+	char digits[TEXT_NUMBER_SIZE];
 
 	if (!isfinite(number))
 		return;
-	snprintf(digits, sizeof(digits), "%.10g", number);
+	text_from_number(number, digits);
 	add(r, name, strdup(digits), true);
 }
 
@@ -113,12 +114,8 @@ bool record_int(const struct record *r, const char *name, int64_t *ret)
 bool record_number(const struct record *r, const char *name, double *ret)
 {
 	const char *text = record_text(r, name);
-	char *end;
 
-	if (!text || !*text)
-		return false;
-	*ret = strtod(text, &end);
-	return *end == '\0' && isfinite(*ret);
+	return text && text_to_number(text, ret);
 }
 
 /* ---- encoding ---- */

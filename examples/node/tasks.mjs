@@ -11,18 +11,9 @@ const final = ['SUCCESS', 'FAILED', 'CANCELLED']
 const patience = 10000 // ms for a first answer
 const quiet = 500 // ms after which no other runner will answer
 
-function once (tell) {
-  let told = false
-  return () => {
-    if (!told) tell()
-    told = true
-  }
-}
-
 async function submit (channel, replies, program, input = '') {
   const request = { id: randomUUID(), script: program, input: Buffer.from(input).toString('base64') }
   let seen = [0, 0]
-  const tellId = once(() => console.log(request.id))
   const ended = new Promise(resolve => {
     channel.consume(replies, ({ properties, content }) => {
       // A response may come twice, and one of an earlier run late.
@@ -30,7 +21,6 @@ async function submit (channel, replies, program, input = '') {
       if (attempt < seen[0] || (attempt === seen[0] && sequence <= seen[1])) return
       seen = [attempt, sequence]
       const { status, output } = JSON.parse(content)
-      tellId() // a task may have begun before we know that its request is safe
       console.log(`${status} ${Buffer.from(output ?? '', 'base64')}`.trim())
       if (final.includes(status)) resolve(status === 'SUCCESS' ? 0 : 1)
     }, { noAck: true })
@@ -45,8 +35,8 @@ async function submit (channel, replies, program, input = '') {
     replyTo: replies,
     headers: { 'x-tr-sent': Date.now() }
   })
+  console.log(request.id) // a runner may be faster than the confirm
   await Promise.race([channel.waitForConfirms(), returned])
-  tellId()
   return Promise.race([ended, returned])
 }
 

@@ -8,6 +8,7 @@ import pytest
 
 from support.broker import PASSWORD, USER, Broker
 from support.client import Client, Names, TerariumClient
+from support.library import Library
 from support.paths import ACT, PROGRAMS, ROOT, TASKRUNNER
 from support.proxy import Proxy
 from support.runner import Runner, base_config
@@ -50,6 +51,11 @@ def pytest_runtest_makereport(item, call):
     if report.failed and hasattr(item, "runners"):
         for runner in item.runners:
             report.sections.append(("log of " + runner.name, runner.log[-20000:]))
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    return Library(tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The requesters of examples/: each asks, lists and cancels."""
+"""The requesters of examples/: each asks, lists and cancels. That in C is built as its reader would."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from support.paths import ROOT, TASKCTL
+from support.paths import ROOT
 from support.runner import sanitizer_environment, sanitizer_reports, steps
 from support.waiting import DEADLINE
 
@@ -24,16 +24,23 @@ def node(tmp_path_factory):
     return ["node", str(copy / "tasks.mjs")]
 
 
+@pytest.fixture(scope="session")
+def c_program(library, tmp_path_factory):
+    program = tmp_path_factory.mktemp("c") / "tasks"
+    library.build("cc", os.path.join(EXAMPLES, "c", "tasks.c"), program, "-std=c11")
+    return [str(program)]
+
+
 @pytest.fixture(params=["c", "python", "node"])
-def example(request, tmp_path, broker, names):
+def example(request, tmp_path, broker, names, library):
     """example(ARGUMENT…): starts it."""
     if request.param == "node":
         command = request.getfixturevalue("node")
     elif request.param == "python":
         command = [sys.executable, os.path.join(EXAMPLES, "python", "tasks.py")]
     else:
-        command = [os.path.join(os.path.dirname(os.path.dirname(TASKCTL)), "examples", "c", "tasks")]
-    environment = {**os.environ, **sanitizer_environment(tmp_path), "TASKCTL_BROKER": broker.url,
+        command = request.getfixturevalue("c_program")
+    environment = {**os.environ, **library.environment, **sanitizer_environment(tmp_path), "TASKCTL_BROKER": broker.url,
                    "TASKCTL_QUEUE": names.queue, "TASKCTL_CONTROL": names.control}
     started = []
 

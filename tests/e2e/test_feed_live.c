@@ -4,10 +4,11 @@
 
 #include <time.h>
 
-#include "taskclient/feed.h"
+#include <taskclient.h>
+
+#include "wire/task_event.h"
 
 struct fixture {
-	struct mq_options connection;
 	struct mq_connection *c;
 	char exchange[64], stream[64];
 	int64_t now_ms;
@@ -24,7 +25,6 @@ static void start(struct fixture *f, bool has_stream)
 
 	fresh_name("feed-x", f->exchange);
 	fresh_name("feed-s", f->stream);
-	live_options(&f->connection);
 	f->c = live_connect();
 	must(mq_declare_exchange(f->c, 1, &x, &err), &err);
 	must(mq_declare_queue(f->c, 1, &q, NULL, NULL, &err), &err);
@@ -38,7 +38,6 @@ static void stop(struct fixture *f)
 {
 	assert_int_equal(mq_send_delete_queue(f->c, 1, f->stream, false, false), 0);
 	mq_close(f->c);
-	mq_options_deinit(&f->connection);
 }
 
 static void publish(struct fixture *f, const char *key, const char *body)
@@ -80,17 +79,25 @@ static void await_confirms(struct fixture *f, uint64_t n)
 	}
 }
 
-static struct taskclient_feed *open_feed(struct fixture *f)
+static void feed_must(int r, const struct taskclient_error *err)
 {
-	struct taskclient_feed *feed = NULL;
-	struct error err = { 0 };
+	if (r < 0)
+		fail_msg("%d: %s", r, err->text);
+}
 
-	must(taskclient_feed_open(&f->connection, &feed, &err), &err);
+static struct taskclient_feed *open_feed(void)
+{
+	const struct taskclient_options options = { .broker = must_getenv("AMQP_URL") };
+	struct taskclient_feed *feed = NULL;
+	struct taskclient_error err;
+
+	feed_must(taskclient_feed_open(&options, &feed, &err), &err);
 	return feed;
 }
 
 /* TASKCLIENT_FEED_EVENT, _END or a negative errno. */
-static int next(struct taskclient_feed *feed, struct task_event_facts *ret, struct error *err)
+static int next(struct taskclient_feed *feed, struct taskclient_feed_event **ret,
+	struct taskclient_error *err)
 {
 	uint64_t deadline = clock_now_us() + PATIENCE_MS * 1000ull;
 
@@ -109,24 +116,24 @@ static int next(struct taskclient_feed *feed, struct task_event_facts *ret, stru
 /* How many events there are; they come in the order of their ids. */
 static unsigned count(struct fixture *f, int64_t since_ms, uint64_t *ret_ignored)
 {
-	struct taskclient_feed *feed = open_feed(f);
-	struct task_event_facts facts;
-	struct error err = { 0 };
+	struct taskclient_feed *feed = open_feed();
+	struct taskclient_feed_event *event;
+	struct taskclient_error err = { 0 };
 	unsigned n = 0;
 	int r;
 	long last = -1;
 
-	must(taskclient_feed_history(feed, f->stream, since_ms, &err), &err);
-	while ((r = next(feed, &facts, &err)) == TASKCLIENT_FEED_EVENT) {
-		assert_true(atol(facts.id) > last);
-		last = atol(facts.id);
-		task_event_deinit(&facts);
+	feed_must(taskclient_feed_history(feed, f->stream, since_ms, &err), &err);
+	while ((r = next(feed, &event, &err)) == TASKCLIENT_FEED_EVENT) {
+		assert_true(atol(event->id) > last);
+		last = atol(event->id);
+		taskclient_feed_event_free(event);
 		n++;
 	}
-	must(r, &err);
+	feed_must(r, &err);
 	assert_int_equal(r, TASKCLIENT_FEED_END);
 	/* Again and again. */
-	assert_int_equal(taskclient_feed_next(feed, &facts, &err), TASKCLIENT_FEED_END);
+	assert_int_equal(taskclient_feed_next(feed, &event, &err), TASKCLIENT_FEED_END);
 	*ret_ignored = taskclient_feed_ignored(feed);
 	taskclient_feed_close(feed);
 	return n;
@@ -162,8 +169,8 @@ static void test_history_while_more_comes(void **state)
 {
 	struct fixture f = { 0 };
 	struct taskclient_feed *feed;
-	struct task_event_facts facts;
-	struct error err = { 0 };
+	struct taskclient_feed_event *event;
+	struct taskclient_error err = { 0 };
 	char id[16];
 	unsigned n = 0;
 	int r;
@@ -172,12 +179,12 @@ static void test_history_while_more_comes(void **state)
 	start(&f, true);
 	publish_event(&f, EVENT_SUCCEEDED, "0", 0);
 	await_confirms(&f, 1);
-	feed = open_feed(&f);
-	must(taskclient_feed_history(feed, f.stream, 0, &err), &err);
-	while ((r = taskclient_feed_next(feed, &facts, &err)) != TASKCLIENT_FEED_END) {
-		must(r, &err);
+	feed = open_feed();
+	feed_must(taskclient_feed_history(feed, f.stream, 0, &err), &err);
+	while ((r = taskclient_feed_next(feed, &event, &err)) != TASKCLIENT_FEED_END) {
+		feed_must(r, &err);
 		if (r == TASKCLIENT_FEED_EVENT)
-			task_event_deinit(&facts);
+			taskclient_feed_event_free(event);
 		snprintf(id, sizeof(id), "%u", ++n);
 		publish_event(&f, EVENT_SUCCEEDED, id, 0);
 		poll(NULL, 0, 1);
@@ -189,14 +196,14 @@ static void test_history_while_more_comes(void **state)
 static void test_no_such_stream(void **state)
 {
 	struct fixture f = { 0 };
-	struct error err = { 0 };
+	struct taskclient_error err = { 0 };
 
 	(void)state;
 	start(&f, true);
-	struct taskclient_feed *feed = open_feed(&f);
+	struct taskclient_feed *feed = open_feed();
 	assert_int_equal(taskclient_feed_history(feed, "no.such.stream", 0, &err), -ENOENT);
 	taskclient_feed_close(feed);
-	feed = open_feed(&f);
+	feed = open_feed();
 	assert_int_equal(taskclient_feed_live(feed, "no.such.exchange", NULL, &err), -ENOENT);
 	taskclient_feed_close(feed);
 	stop(&f);
@@ -206,21 +213,21 @@ static void test_no_such_stream(void **state)
 static void test_no_stream(void **state)
 {
 	struct fixture f = { 0 };
-	struct task_event_facts facts;
-	struct error err = { 0 };
+	struct taskclient_feed_event *event;
+	struct taskclient_error err = { 0 };
 	uint32_t ready = 0, consumers = 1;
 
 	(void)state;
 	start(&f, false);
 	publish_event(&f, EVENT_SUCCEEDED, "1", 0);
 	await_confirms(&f, 1);
-	struct taskclient_feed *feed = open_feed(&f);
-	must(taskclient_feed_history(feed, f.stream, 0, &err), &err);
-	assert_true(next(feed, &facts, &err) < 0);
+	struct taskclient_feed *feed = open_feed();
+	feed_must(taskclient_feed_history(feed, f.stream, 0, &err), &err);
+	assert_true(next(feed, &event, &err) < 0);
 	assert_true(err.text[0]);
 	taskclient_feed_close(feed);
 	while (consumers > 0 || ready == 0)
-		must(mq_inspect_queue(f.c, 1, f.stream, &ready, &consumers, &err), &err);
+		assert_int_equal(mq_inspect_queue(f.c, 1, f.stream, &ready, &consumers, NULL), 0);
 	assert_int_equal(ready, 1);
 	stop(&f);
 }
@@ -228,28 +235,28 @@ static void test_no_stream(void **state)
 static void test_live(void **state)
 {
 	struct fixture f = { 0 };
-	struct task_event_facts facts;
-	struct error err = { 0 };
+	struct taskclient_feed_event *event;
+	struct taskclient_error err = { 0 };
 
 	(void)state;
 	start(&f, true);
 	publish_event(&f, EVENT_FAILED, "before", 0);
-	struct taskclient_feed *all = open_feed(&f), *failed = open_feed(&f);
-	must(taskclient_feed_live(all, f.exchange, NULL, &err), &err);
-	must(taskclient_feed_live(failed, f.exchange, "task.failed.*", &err), &err);
+	struct taskclient_feed *all = open_feed(), *failed = open_feed();
+	feed_must(taskclient_feed_live(all, f.exchange, NULL, &err), &err);
+	feed_must(taskclient_feed_live(failed, f.exchange, "task.failed.*", &err), &err);
 	publish_event(&f, EVENT_SUCCEEDED, "1", 0);
 	publish(&f, "task.failed.p", "{}");
 	publish_event(&f, EVENT_FAILED, "2", 0);
-	assert_int_equal(next(failed, &facts, &err), TASKCLIENT_FEED_EVENT);
-	assert_string_equal(facts.id, "2");
-	task_event_deinit(&facts);
+	assert_int_equal(next(failed, &event, &err), TASKCLIENT_FEED_EVENT);
+	assert_string_equal(event->id, "2");
+	taskclient_feed_event_free(event);
 	assert_int_equal(taskclient_feed_ignored(failed), 1);
 	for (int i = 1; i <= 2; i++) {
-		assert_int_equal(next(all, &facts, &err), TASKCLIENT_FEED_EVENT);
-		assert_int_equal(facts.id[0], '0' + i);
-		task_event_deinit(&facts);
+		assert_int_equal(next(all, &event, &err), TASKCLIENT_FEED_EVENT);
+		assert_int_equal(event->id[0], '0' + i);
+		taskclient_feed_event_free(event);
 	}
-	assert_int_equal(taskclient_feed_next(all, &facts, &err), 0);
+	assert_int_equal(taskclient_feed_next(all, &event, &err), 0);
 	taskclient_feed_close(all);
 	taskclient_feed_close(failed);
 	stop(&f);
@@ -258,15 +265,15 @@ static void test_live(void **state)
 static void test_connection_lost(void **state)
 {
 	struct fixture f = { 0 };
-	struct task_event_facts facts;
-	struct error err = { 0 };
+	struct taskclient_feed_event *event;
+	struct taskclient_error err = { 0 };
 
 	(void)state;
 	start(&f, true);
-	struct taskclient_feed *feed = open_feed(&f);
-	must(taskclient_feed_live(feed, f.exchange, NULL, &err), &err);
+	struct taskclient_feed *feed = open_feed();
+	feed_must(taskclient_feed_live(feed, f.exchange, NULL, &err), &err);
 	broker("ctl", "close_all_connections 'a test wants it'");
-	assert_true(next(feed, &facts, &err) < 0);
+	assert_true(next(feed, &event, &err) < 0);
 	assert_non_null(strstr(err.text, "a test wants it"));
 	taskclient_feed_close(feed);
 	mq_close(f.c);

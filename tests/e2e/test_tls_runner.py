@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""amqps:// with the runner's settings of broker.tls, to a server that wants to know who comes."""
+"""amqps:// to a server that wants to know who comes: the runner's broker.tls, libtaskclient's options."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -9,7 +10,8 @@ import pytest
 
 from support.broker import PASSWORD, USER, Broker
 from support.client import Client
-from support.runner import base_config, steps
+from support.runner import base_config, sanitizer_environment, sanitizer_reports, steps
+from support.waiting import DEADLINE
 from test_tls import make_certificates
 
 
@@ -101,3 +103,62 @@ def test_refused(start, settings, told):
     assert not r.notify.has("READY=1")
     r.signal(signal.SIGTERM)
     r.wait_end()
+
+
+# connect BROKER USER PASSWORD CA CERTIFICATE KEY INSECURE
+CONNECT = r"""
+#include <stdio.h>
+#include <string.h>
+#include <taskclient.h>
+
+int main(int argc, char **argv)
+{
+	struct taskclient_options options = { 0 };
+	struct taskclient_error err = { 0 };
+	struct taskclient *client = NULL;
+
+	if (argc != 8)
+		return 2;
+	options.broker = argv[1];
+	options.user = argv[2];
+	options.password = argv[3];
+	options.ca_file = argv[4];
+	options.cert_file = *argv[5] ? argv[5] : NULL;
+	options.key_file = *argv[6] ? argv[6] : NULL;
+	options.insecure = strcmp(argv[7], "insecure") == 0;
+	options.heartbeat_s = 5;
+	options.connect_timeout_s = 30;
+	if (taskclient_open(&options, &client, &err) < 0)
+		puts(err.text);
+	taskclient_close(client);
+	return err.code != 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def connect(library, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("connect")
+    (directory / "connect.c").write_text(CONNECT)
+    library.build("cc", directory / "connect.c", directory / "connect", "-std=c11")
+    return directory / "connect"
+
+
+@pytest.mark.parametrize("host, ca, cert, key, insecure, told", [
+    ("localhost", "ca.pem", "client.pem", "client.key", "", None),
+    ("127.0.0.1", "other.pem", "client.pem", "client.key", "insecure", None),
+    ("localhost", "other.pem", "client.pem", "client.key", "", "not trusted"),
+    ("127.0.0.1", "ca.pem", "client.pem", "client.key", "", "another name than 127.0.0.1"),
+    ("localhost", "ca.pem", "", "", "", "TLS handshake"),
+    ("localhost", "ca.pem", "client.pem", "", "", "belong together"),
+    ("localhost", "ca.pem", "client.pem", "stranger.key", "", "cannot load the client certificate"),
+])
+def test_options_of_the_library(strict, library, connect, tmp_path, host, ca, cert, key, insecure, told):
+    files = [str(strict.files / name) if name else "" for name in (ca, cert, key)]
+    r = subprocess.run([connect, "amqps://%s:%d" % (host, strict.tls_port), USER, PASSWORD, *files, insecure],
+                       env={**os.environ, **library.environment, **sanitizer_environment(tmp_path)},
+                       capture_output=True, text=True, timeout=DEADLINE)
+    assert (r.returncode, r.stderr) == (1 if told else 0, "")
+    assert (told or "") in r.stdout and PASSWORD not in r.stdout
+    assert bool(r.stdout) == bool(told)
+    assert sanitizer_reports(tmp_path) == ""

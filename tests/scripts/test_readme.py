@@ -53,7 +53,7 @@ def test_every_block_is_tried():
         ("Try it", ""): 2,
         ("A program", "sh"): 1, ("A program", "python"): 1, ("A program", "c"): 1,
         ("A program", ""): 2,
-        ("A request", ""): 2, ("A request", "python"): 1,
+        ("A request", ""): 3, ("A request", "python"): 1, ("A request", "c"): 1,
         ("Detached work and batches", ""): 1,
         ("See and steer", ""): 1,
         ("The runner", "yaml"): 1,
@@ -177,7 +177,7 @@ def test_c_program(by_hand, tree):
 def test_man_pages(installed):
     line, = re.findall(r"^\| `man`.*", README, re.M)
     pages = re.findall(r"([a-z.]+)\((\d)\)", line)
-    assert len(pages) == 5
+    assert len(pages) == 6
     manual = installed["root"] / "usr/local/share/man"
     for name, section in pages:
         assert (manual / ("man" + section) / ("%s.%s" % (name, section))).stat().st_size > 500
@@ -200,6 +200,15 @@ def test_request_with_pika(kept, shout, tmp_path):
     python = kept.type("exec /usr/bin/python3 %s" % program)
     assert python.wait() == 0, python.text
     assert [line.rstrip() for line in python.text.splitlines()] == block("A request", n=1).splitlines()
+
+
+def test_request_in_c(kept, shout, by_hand, tree):
+    assert "`ask.c`" in README
+    (tree / "ask.c").write_text(block("A request", "c"))
+    strictly = "cc() { command cc -Wall -Wextra -Werror \"$@\"; }\n"
+    by_hand("bash", "-ec", strictly + block("A request", n=2))
+    text = by_hand("bash", "-ec", kept.export + "\n./ask")
+    assert [line.rstrip() for line in text.splitlines()] == block("A request", n=1).splitlines()
 
 
 def test_detached_work(kept, shout):

@@ -9,21 +9,30 @@
 
 #include "taskctl/taskctl.h"
 #include "tests/unit/capture.h"
+#include "wire/wire.h"
 
 /* An event with what a final response brings, all borrowed. */
-static struct taskclient_event final(enum status status, enum cause cause, const char *output)
+static struct taskclient_event final(
+	enum taskclient_status status, const char *cause, const char *output)
 {
 	struct taskclient_event event = {
 		.kind = TASKCLIENT_RESPONSE,
 		.id = "one",
-		.response = {
-			.status = status,
-			.has_output = true,
-			.output = { .data = (char *)output, .len = strlen(output) },
-			.out = (char *)"",
-			.err = (char *)"",
-		},
-		.facts = { .attempt = 1, .sequence = 2, .cause = cause, .runner = "r1" },
+		.status = status,
+		.is_final = true,
+		.output = output,
+		.output_len = strlen(output),
+		.stdout_text = "",
+		.stderr_text = "",
+		.attempt = 1,
+		.sequence = 2,
+		.cause = cause,
+		.runner = "r1",
+		.exit_code = TASKCLIENT_UNKNOWN,
+		.signal = TASKCLIENT_UNKNOWN,
+		.wall_ms = TASKCLIENT_UNKNOWN,
+		.cpu_ms = TASKCLIENT_UNKNOWN,
+		.peak_memory = TASKCLIENT_UNKNOWN,
 	};
 
 	return event;
@@ -56,16 +65,16 @@ static void expect(const struct taskclient_event *event, bool brief, int status,
 
 static void test_success(void **state)
 {
-	struct taskclient_event event = final(STATUS_SUCCESS, CAUSE_NONE, "result");
+	struct taskclient_event event = final(TASKCLIENT_STATUS_SUCCESS, NULL, "result");
 
 	(void)state;
 	expect(&event, false, EXIT_DONE, "result", "taskctl: one succeeded; on r1\n");
 	expect(&event, true, EXIT_DONE, "result", "");
-	event.response.out = (char *)"a word\n";
-	event.response.err = (char *)"unfinished";
+	event.stdout_text = "a word\n";
+	event.stderr_text = "unfinished";
 	expect(&event, true, EXIT_DONE, "result", "a word\nunfinished\n");
-	event = final(STATUS_SUCCESS, CAUSE_NONE, "");
-	event.facts.runner[0] = '\0';
+	event = final(TASKCLIENT_STATUS_SUCCESS, NULL, "");
+	event.runner = NULL;
 	expect(&event, false, EXIT_DONE, "", "taskctl: one succeeded\n");
 }
 
@@ -82,41 +91,40 @@ static void test_each_cause_has_its_status(void **state)
 			status = EXIT_TOO_LATE;
 		if (cause == CAUSE_CANCELLED)
 			continue;
-		event = final(STATUS_FAILED, cause, "why");
+		event = final(TASKCLIENT_STATUS_FAILED, cause_name(cause), "why");
 		snprintf(text, sizeof(text), "taskctl: one failed (%s): why; on r1\n",
 			cause_name(cause));
 		expect(&event, true, status, "", text);
 	}
-	event = final(STATUS_FAILED, CAUSE_NONE, "");
+	event = final(TASKCLIENT_STATUS_FAILED, NULL, "");
 	expect(&event, false, EXIT_TASK_FAILED, "", "taskctl: one failed; on r1\n");
-	event = final(STATUS_CANCELLED, CAUSE_CANCELLED, "");
+	event = final(TASKCLIENT_STATUS_CANCELLED, "cancelled", "");
 	expect(&event, true, EXIT_CANCELLED, "", "taskctl: one was cancelled; on r1\n");
 }
 
 static void test_facts(void **state)
 {
-	struct taskclient_event event = final(STATUS_FAILED, CAUSE_EXITED, "no");
+	struct taskclient_event event = final(TASKCLIENT_STATUS_FAILED, "exited", "no");
 
 	(void)state;
-	event.facts.has_usage = true;
-	event.facts.wall_ms = 59994;
-	event.facts.cpu_ms = 3723004;
-	event.facts.peak_memory = 1536 * 1024;
-	event.facts.attempt = 3;
-	snprintf(event.facts.failure_kind, sizeof(event.facts.failure_kind), "disk");
+	event.wall_ms = 59994;
+	event.cpu_ms = 3723004;
+	event.peak_memory = 1536 * 1024;
+	event.attempt = 3;
+	event.failure_kind = "disk";
 	expect(&event, false, EXIT_TASK_FAILED, "",
 		"taskctl: one failed (exited): no [disk]; wall 59.9 s, cpu 1 h 02 min, memory 1.5 "
 		"MiB, attempt 3, on r1\n");
-	event.facts.wall_ms = 60000;
-	event.facts.cpu_ms = 0;
-	event.facts.attempt = 1;
-	event.facts.runner[0] = '\0';
+	event.wall_ms = 60000;
+	event.cpu_ms = 0;
+	event.attempt = 1;
+	event.runner = NULL;
 	expect(&event, false, EXIT_TASK_FAILED, "",
 		"taskctl: one failed (exited): no [disk]; wall 1 min 00 s, cpu 0 ms, memory 1.5 "
 		"MiB\n");
 	/* It never ran. */
-	event.facts.peak_memory = 0;
-	event.facts.attempt = 2;
+	event.peak_memory = 0;
+	event.attempt = 2;
 	expect(&event, false, EXIT_TASK_FAILED, "",
 		"taskctl: one failed (exited): no [disk]; attempt 2\n");
 }
@@ -125,18 +133,18 @@ static void test_facts(void **state)
 static void test_hostile_texts(void **state)
 {
 	struct taskclient_event event =
-		final(STATUS_FAILED, CAUSE_EXITED, "a\nb\033[2J\xc2\x9b\xff");
+		final(TASKCLIENT_STATUS_FAILED, "exited", "a\nb\033[2J\xc2\x9b\xff");
 	struct told told;
 	char *reason = malloc(5001);
 
 	(void)state;
-	snprintf(event.facts.failure_kind, sizeof(event.facts.failure_kind), "k\r\033]0;t\a");
-	snprintf(event.facts.runner, sizeof(event.facts.runner), "r\033c");
+	event.failure_kind = "k\r\033]0;t\a";
+	event.runner = "r\033c";
 	expect(&event, false, EXIT_TASK_FAILED, "",
 		"taskctl: one failed (exited): a b [2J  \xef\xbf\xbd [k  ]0;t ]; on r c\n");
 	memset(reason, 'x', 5000);
 	reason[5000] = '\0';
-	event = final(STATUS_FAILED, CAUSE_EXITED, reason);
+	event = final(TASKCLIENT_STATUS_FAILED, "exited", reason);
 	report(&told, &event, false);
 	free(reason);
 	assert_non_null(strstr(told.err.text, "x…; on r1\n"));
@@ -158,7 +166,7 @@ static void test_output_on_a_terminal(void **state)
 	for (size_t i = 0; i < 3; i++)
 		for (int brief = 0; brief < 2; brief++) {
 			struct taskclient_event event =
-				final(STATUS_SUCCESS, CAUSE_NONE, cases[i].output);
+				final(TASKCLIENT_STATUS_SUCCESS, NULL, cases[i].output);
 			struct capture out, err;
 
 			capture_terminal(&out, STDOUT_FILENO, 80);
@@ -173,7 +181,7 @@ static void test_output_on_a_terminal(void **state)
 
 static void test_output_that_cannot_be_written(void **state)
 {
-	struct taskclient_event event = final(STATUS_SUCCESS, CAUSE_NONE, "result");
+	struct taskclient_event event = final(TASKCLIENT_STATUS_SUCCESS, NULL, "result");
 	struct capture out, err;
 	int full = open("/dev/full", O_WRONLY | O_CLOEXEC), status;
 

@@ -247,6 +247,25 @@ static void test_labels(void **state)
 		text_is_label("0abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_."));
 }
 
+/* With another locale: tests/e2e/test_library.py. */
+static void test_numbers(void **state)
+{
+	static const char *const bad[] = { "", "x", "1x", "nan", "inf", "1e999", "0,5" };
+	char text[TEXT_NUMBER_SIZE];
+	double number = 9;
+
+	(void)state;
+	text_from_number(0.5, text);
+	assert_string_equal(text, "0.5");
+	text_from_number(-1e300, text);
+	assert_string_equal(text, "-1e+300");
+	assert_true(text_to_number("-1e+300", &number));
+	assert_true(number == -1e300);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(text_to_number(bad[i], &number));
+	assert_true(number == -1e300);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +279,7 @@ int main(void)
 		cmocka_unit_test(test_quoting_is_cut),
 		cmocka_unit_test(test_quoting_keeps_the_bound),
 		cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_numbers),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);
