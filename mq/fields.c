@@ -38,12 +38,19 @@ static amqp_field_value_t header_value(const struct mq_header *header)
 {
 	amqp_field_value_t value = { 0 };
 
-	if (header->kind == MQ_HEADER_INT) {
+	switch (header->kind) {
+	case MQ_HEADER_INT:
 		value.kind = AMQP_FIELD_KIND_I64;
 		value.value.i64 = header->number;
-	} else {
+		break;
+	case MQ_HEADER_BOOL:
+		value.kind = AMQP_FIELD_KIND_BOOLEAN;
+		value.value.boolean = header->number != 0;
+		break;
+	case MQ_HEADER_TEXT:
 		value.kind = AMQP_FIELD_KIND_UTF8;
 		value.value.bytes = mq_bytes(header->text);
+		break;
 	}
 	return value;
 }
@@ -128,6 +135,8 @@ static int take_header(const amqp_table_entry_t *entry, const char *name, struct
 
 	if (whole_number(&entry->value, &number))
 		return mq_properties_add_int(ret, name, number);
+	if (entry->value.kind == AMQP_FIELD_KIND_BOOLEAN)
+		return mq_properties_add_bool(ret, name, entry->value.value.boolean);
 	if (entry->value.kind != AMQP_FIELD_KIND_UTF8 && entry->value.kind != AMQP_FIELD_KIND_BYTES)
 		return 0;
 	if (has_nul(entry->value.value.bytes))

@@ -216,6 +216,24 @@ int mq_properties_add_int(struct mq_properties *properties, const char *name, in
 		properties, name, (struct mq_header){ .kind = MQ_HEADER_INT, .number = number });
 }
 
+int mq_properties_add_bool(struct mq_properties *properties, const char *name, bool value)
+{
+	return add_header(
+		properties, name, (struct mq_header){ .kind = MQ_HEADER_BOOL, .number = value });
+}
+
+static int add_copy(struct mq_properties *to, const struct mq_header *h)
+{
+	switch (h->kind) {
+	case MQ_HEADER_INT:
+		return mq_properties_add_int(to, h->name, h->number);
+	case MQ_HEADER_BOOL:
+		return mq_properties_add_bool(to, h->name, h->number);
+	default:
+		return mq_properties_add_text(to, h->name, h->text);
+	}
+}
+
 static void free_header(struct mq_header *header)
 {
 	free(header->name);
@@ -263,9 +281,22 @@ const char *mq_properties_text(const struct mq_properties *properties, const cha
 	return header && header->kind == MQ_HEADER_TEXT ? header->text : NULL;
 }
 
-const char *mq_header_get(const char *name, void *properties)
+const char *mq_header_get(size_t index, const char **ret_name, bool *ret_is_text,
+	char number[MQ_NUMBER_SIZE], void *properties)
 {
-	return mq_properties_text(properties, name);
+	const struct mq_properties *p = properties;
+	const struct mq_header *header = &p->headers[index];
+
+	if (index >= p->n_headers)
+		return NULL;
+	*ret_name = header->name;
+	*ret_is_text = header->kind == MQ_HEADER_TEXT;
+	if (header->kind == MQ_HEADER_TEXT)
+		return header->text;
+	if (header->kind == MQ_HEADER_BOOL)
+		return header->number ? "true" : "false";
+	snprintf(number, MQ_NUMBER_SIZE, "%lld", (long long)header->number);
+	return number;
 }
 
 int mq_header_put(const char *name, const char *text, void *properties)
@@ -315,12 +346,8 @@ static int copy_properties(const struct mq_properties *from, struct mq_propertie
 	to->persistent = from->persistent;
 	to->priority = from->priority;
 	to->timestamp = from->timestamp;
-	for (unsigned i = 0; r == 0 && i < from->n_headers; i++) {
-		const struct mq_header *h = &from->headers[i];
-
-		r = h->kind == MQ_HEADER_INT ? mq_properties_add_int(to, h->name, h->number)
-					     : mq_properties_add_text(to, h->name, h->text);
-	}
+	for (unsigned i = 0; r == 0 && i < from->n_headers; i++)
+		r = add_copy(to, &from->headers[i]);
 	return r;
 }
 

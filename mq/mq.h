@@ -49,9 +49,9 @@ const char *mq_options_describe(
 
 struct mq_header {
 	char *name;
-	enum { MQ_HEADER_TEXT, MQ_HEADER_INT } kind;
+	enum { MQ_HEADER_TEXT, MQ_HEADER_INT, MQ_HEADER_BOOL } kind;
 	char *text;
-	int64_t number;
+	int64_t number; /* of a bool: 0 or 1 */
 };
 
 #define MQ_HEADERS_MAX 32
@@ -67,7 +67,8 @@ struct mq_properties {
 	bool persistent;
 	int priority;       /* -1: none */
 	uint64_t timestamp; /* as whoever sent it says, in seconds since 1970; 0: none */
-	struct mq_header headers[MQ_HEADERS_MAX]; /* text and whole numbers; others are not kept */
+	struct mq_header
+		headers[MQ_HEADERS_MAX]; /* text, whole numbers, bools; others are not kept */
 	unsigned n_headers;
 };
 
@@ -78,6 +79,7 @@ int mq_properties_set(char **field, const char *text);
 /* 0, -ENOMEM, or -E2BIG when MQ_HEADERS_MAX are there; a name that stands already is replaced. */
 int mq_properties_add_text(struct mq_properties *properties, const char *name, const char *text);
 int mq_properties_add_int(struct mq_properties *properties, const char *name, int64_t number);
+int mq_properties_add_bool(struct mq_properties *properties, const char *name, bool value);
 /* The last headers go until there are at most @n. */
 void mq_properties_cut(struct mq_properties *properties, unsigned n);
 /* Headers whose name begins with @prefix go. */
@@ -87,8 +89,11 @@ const struct mq_header *mq_properties_header(
 	const struct mq_properties *properties, const char *name);
 /* NULL where there is none, or it is no text. */
 const char *mq_properties_text(const struct mq_properties *properties, const char *name);
-/* The same, and mq_properties_add_text, for who has the properties as userdata. */
-const char *mq_header_get(const char *name, void *properties);
+/* For who has the properties as userdata: the @index th header as text, which for a number or bool
+ * is written to @number; NULL after the last. And mq_properties_add_text. */
+#define MQ_NUMBER_SIZE 24
+const char *mq_header_get(size_t index, const char **ret_name, bool *ret_is_text,
+	char number[MQ_NUMBER_SIZE], void *properties);
 int mq_header_put(const char *name, const char *text, void *properties);
 
 /* A message to be published. Owned; moved by struct assignment. */

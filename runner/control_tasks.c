@@ -166,7 +166,9 @@ static void add_view(struct record *answer, const struct task *task)
 
 static const char *state_word(const struct job *job)
 {
-	return job->phase == JOB_HELD ? "held" : job->phase == JOB_OVER ? "ending" : "waiting";
+	if (job->phase == JOB_HELD || (job->phase == JOB_SUSPECT && job->is_held))
+		return "held";
+	return job->phase == JOB_OVER ? "ending" : "waiting";
 }
 
 static void add_facts(struct inquiry *q, const struct job *job, struct record *answer)
@@ -179,6 +181,10 @@ static void add_facts(struct inquiry *q, const struct job *job, struct record *a
 		add_view(answer, task);
 	else
 		record_add_text(answer, "state", state_word(job));
+	if (job->phase == JOB_SUSPECT)
+		record_add_text(answer, "waits_for", "word");
+	if (job->events.waited_ms != EVENT_UNKNOWN && job->events.is_wanted)
+		record_add_int(answer, "waited_ms", job->events.waited_ms);
 	record_add_text(answer, "group", request->group);
 	record_add_text(answer, "user", request->user_id);
 	record_add_text(answer, "project", request->project_id);
@@ -248,17 +254,23 @@ static const char *carry_out(struct inquiry *q, const char *id)
 	struct job *job = job_find(q->daemon, id);
 	if (!job)
 		return memory_has(&q->daemon->finished, id) ? CONTROL_GONE : NULL;
-	if (job->phase == JOB_SUSPECT && q->control->op != CONTROL_LIST)
-		return NULL; /* whoever has it answers */
+	/* Whoever has it answers; but if nobody has, it is held here. */
+	bool is_play = q->control->op == CONTROL_PLAY && job->is_held;
+	if (job->phase == JOB_SUSPECT && q->control->op != CONTROL_LIST && !is_play)
+		return NULL;
 	return job->phase == JOB_OVER && !wants_facts(q) ? CONTROL_GONE
 							 : steps[q->control->op](q, job);
 }
 
-/* False: it is not ours, and nothing is said. */
+/* False: it is not ours, and nothing is said. Of many, also those are told that may be somebody
+ * else's: what ends them is remembered here. */
 static bool tell(struct inquiry *q, const char *id, bool is_one_of_many)
 {
 	const char *result = carry_out(q, id);
 	struct record answer;
+	bool is_end = q->control->op == CONTROL_CANCEL || q->control->op == CONTROL_KILL;
+	if (!result && is_one_of_many && is_end)
+		result = CONTROL_ACCEPTED;
 	if (!result)
 		return false;
 	control_begin_answer(q, &answer);

@@ -84,6 +84,8 @@ void held_play(struct job *job)
 {
 	bool was_held = job->is_held;
 	job->is_held = false;
+	if (job->phase == JOB_SUSPECT && was_held)
+		lease_renew_now(job); /* so that whoever gets it after us knows */
 	if (job->phase != JOB_HELD || !was_held)
 		return;
 	log_info("task.played", LOG_S("task", job->id));

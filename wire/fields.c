@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "wire/json.h"
@@ -11,29 +12,55 @@
 
 /* ---- in a body ---- */
 
-static int read_member(
-	const struct text_field *fields, size_t n, const struct member *m, struct error *err)
+static const struct text_field *find(
+	const struct text_field *fields, size_t n, const struct member *m)
+{
+	for (size_t i = 0; i < n; i++)
+		if (member_is(m, fields[i].name))
+			return &fields[i];
+	return NULL;
+}
+
+static int read_member(const struct text_field *field, const struct member *m, struct error *err)
 {
 	bool is_number;
 
-	for (size_t i = 0; i < n; i++)
-		if (member_is(m, fields[i].name) && !member_is_null(m))
-			return fields[i].or_number
-				       ? member_scalar(m, fields[i].value, &is_number, err)
-				       : member_text(m, fields[i].value, err);
-	return 0;
+	if (member_is_null(m))
+		return 0;
+	return field->or_number ? member_scalar(m, field->value, &is_number, err)
+				: member_text(m, field->value, err);
+}
+
+/* The first; it may be anything, and is told to people. */
+static void note_other(char ret_other[FIELDS_OTHER_SIZE], struct slice name)
+{
+	size_t n = 0;
+
+	if (!ret_other || ret_other[0])
+		return;
+	for (; n < name.len && n < FIELDS_OTHER_SIZE - 1; n++)
+		ret_other[n] = name.data[n] > ' ' && name.data[n] < 0x7f ? name.data[n] : '?';
+	ret_other[n] = '\0';
 }
 
 int fields_decode(enum wire_encoding encoding, struct slice body, const struct text_field *fields,
-	size_t n, struct error *err)
+	size_t n, char ret_other[FIELDS_OTHER_SIZE], struct error *err)
 {
 	struct object o;
 	struct member m;
 	int r;
 
+	if (ret_other)
+		ret_other[0] = '\0';
 	object_start(&o, encoding, body, 0);
 	while ((r = object_next(&o, &m, err)) == OBJECT_MEMBER) {
-		r = read_member(fields, n, &m, err);
+		const struct text_field *field = find(fields, n, &m);
+
+		if (!field) {
+			note_other(ret_other, m.name);
+			continue;
+		}
+		r = read_member(field, &m, err);
 		if (r < 0)
 			break;
 	}
@@ -96,18 +123,47 @@ int fields_encode(
 #define HEADER_PREFIX "x-tr-"
 #define HEADER_SIZE   32
 
-int fields_get(const struct text_field *fields, size_t n, fields_get_fn get, void *userdata)
+static const struct text_field *find_header(
+	const struct text_field *fields, size_t n, const char *name)
 {
-	char header[HEADER_SIZE];
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(name + strlen(HEADER_PREFIX), fields[i].name) == 0)
+			return &fields[i];
+	return NULL;
+}
 
-	for (size_t i = 0; i < n; i++) {
-		snprintf(header, sizeof(header), HEADER_PREFIX "%s", fields[i].name);
-		const char *text = get(header, userdata);
-		*fields[i].value = text ? strdup(text) : NULL;
-		if (text && !*fields[i].value)
-			return -ENOMEM;
+static int take_header(const struct text_field *field, const char *name, const char *text,
+	bool is_text, struct error *err)
+{
+	if (!is_text && !field->or_number)
+		return error_set(err, -EINVAL, "%s is not a text", name);
+	free(*field->value);
+	*field->value = strdup(text);
+	return *field->value ? 0 : -ENOMEM;
+}
+
+int fields_get(const struct text_field *fields, size_t n, fields_get_fn get, void *userdata,
+	char ret_other[FIELDS_OTHER_SIZE], struct error *err)
+{
+	char number[FIELDS_NUMBER_SIZE];
+	const char *text, *name;
+	bool is_text;
+	int r = 0;
+
+	if (ret_other)
+		ret_other[0] = '\0';
+	for (size_t i = 0; r == 0 && (text = get(i, &name, &is_text, number, userdata)); i++) {
+		const struct text_field *field;
+
+		if (strncmp(name, HEADER_PREFIX, strlen(HEADER_PREFIX)) != 0)
+			continue;
+		field = find_header(fields, n, name);
+		if (field)
+			r = take_header(field, name, text, is_text, err);
+		else
+			note_other(ret_other, slice_of(name));
 	}
-	return 0;
+	return r;
 }
 
 int fields_put(const struct text_field *fields, size_t n, fields_put_fn put, void *userdata)

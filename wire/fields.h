@@ -15,15 +15,22 @@ struct text_field {
 	bool or_number;   /* may be written as a number, too, or as true or false */
 };
 
-/* Gives the text of a header, or NULL. */
-typedef const char *(*fields_get_fn)(const char *header, void *userdata);
+#define FIELDS_NUMBER_SIZE 24
+/* Gives the @index th header as text, which for one that is no text may be put into @number; NULL
+ * after the last. */
+typedef const char *(*fields_get_fn)(size_t index, const char **ret_name, bool *ret_is_text,
+	char number[FIELDS_NUMBER_SIZE], void *userdata);
 /* 0 or a negative errno, which is given on. */
 typedef int (*fields_put_fn)(const char *header, const char *text, void *userdata);
 
-/* Read what is there; other members are for later versions. 0, -EINVAL or -ENOMEM. */
+/* Read what is there. @ret_other (may be NULL) gets the name of a member that is none of the
+ * fields, or
+ * ""; of headers only those count that begin with "x-tr-". 0, -EINVAL or -ENOMEM. */
+#define FIELDS_OTHER_SIZE 64
 int fields_decode(enum wire_encoding encoding, struct slice body, const struct text_field *fields,
-	size_t n, struct error *err);
-int fields_get(const struct text_field *fields, size_t n, fields_get_fn get, void *userdata);
+	size_t n, char ret_other[FIELDS_OTHER_SIZE], struct error *err);
+int fields_get(const struct text_field *fields, size_t n, fields_get_fn get, void *userdata,
+	char ret_other[FIELDS_OTHER_SIZE], struct error *err);
 /* On failure @out is as it was. */
 int fields_encode(
 	enum wire_encoding encoding, const struct text_field *fields, size_t n, struct buf *out);

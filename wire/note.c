@@ -61,7 +61,7 @@ int note_decode(struct slice body, struct note *ret, struct error *err)
 {
 	char *op = NULL, *time = NULL, *until = NULL;
 	const struct text_field fields[] = NOTE_FIELDS(op, time, until, ret);
-	int r = fields_decode(WIRE_JSON, body, fields, N_FIELDS(fields), err);
+	int r = fields_decode(WIRE_JSON, body, fields, N_FIELDS(fields), NULL, err);
 
 	if (r == 0)
 		r = check(op, time, until, ret, err);

@@ -418,6 +418,8 @@ WRONG = [
     ({"op": "cancel", "id": "x", "queued": 60}, "queued goes with"),
     ({"op": "cancel", "all": True, "queued": "for ever"}, "queued must be"),
     ({"op": "hold", "group": "g", "queued": 60}, "queued is for"),
+    ({"op": "kill", "group": "g", "usr": "u"}, "has no 'usr'"),
+    ({"op": "list", "labels": ["gpu"]}, "has no 'labels'"),
 ]
 
 

@@ -109,14 +109,25 @@ static int put(const char *name, const char *text, void *userdata)
 	return 0;
 }
 
-static const char *get(const char *name, void *userdata)
+static const char *text_of(const struct headers *h, const char *name)
 {
-	struct headers *h = userdata;
-
 	for (size_t i = 0; i < h->n; i++)
 		if (strcmp(h->names[i], name) == 0)
 			return h->texts[i];
 	return NULL;
+}
+
+static const char *get(size_t index, const char **ret_name, bool *ret_is_text,
+	char number[FIELDS_NUMBER_SIZE], void *userdata)
+{
+	struct headers *h = userdata;
+
+	(void)number;
+	if (index >= h->n)
+		return NULL;
+	*ret_name = h->names[index];
+	*ret_is_text = h->texts[index][0] != '#'; /* a number, in these tests */
+	return h->texts[index] + !*ret_is_text;
 }
 
 static void test_headers(void **state)
@@ -135,8 +146,8 @@ static void test_headers(void **state)
 	(void)state;
 	assert_int_equal(control_encode_headers(&question, put, &h), 0);
 	assert_int_equal(h.n, 5);
-	assert_string_equal(get("x-tr-op", &h), "who-has");
-	assert_string_equal(get("x-tr-id", &h), "4711");
+	assert_string_equal(text_of(&h, "x-tr-op"), "who-has");
+	assert_string_equal(text_of(&h, "x-tr-id"), "4711");
 	assert_int_equal(control_decode_headers(get, &h, &back, &err), 0);
 	assert_int_equal(back.op, CONTROL_WHO_HAS);
 	assert_string_equal(back.print, "00ff");
@@ -154,6 +165,38 @@ static void test_headers(void **state)
 	control_deinit(&back);
 }
 
+static void test_kinds_of_headers(void **state)
+{
+	static const struct {
+		const char *names[4], *texts[4];
+		const char *says; /* NULL: it is right */
+	} cases[] = {
+		{ { "x-tr-op", "x-tr-runner", "x-tr-slots" }, { "set-slots", "r", "#2" }, NULL },
+		{ { "x-tr-op", "x-tr-all" }, { "pause", "#true" }, NULL },
+		{ { "x-tr-op", "x-tr-id", "x-tr-signal" }, { "signal", "x", "#10" }, NULL },
+		{ { "x-tr-op", "x-tr-id" }, { "cancel", "#4711" }, "x-tr-id is not a text" },
+		{ { "x-tr-op", "x-tr-group", "x-tr-usr" }, { "kill", "g", "u" },
+			"has no 'x-tr-usr'" },
+		{ { "x-tr-op", "x-tr-id", "traceparent" }, { "kill", "x", "00" }, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		struct headers h = { .room = 16 };
+		struct control back = { 0 };
+		struct error err = { 0 };
+		int r;
+
+		for (size_t k = 0; k < 4 && cases[i].names[k]; k++)
+			assert_int_equal(put(cases[i].names[k], cases[i].texts[k], &h), 0);
+		r = control_decode_headers(get, &h, &back, &err);
+		if (r != (cases[i].says ? -EINVAL : 0) ||
+			(cases[i].says && !strstr(err.text, cases[i].says)))
+			fail_msg("%zu -> %d %s", i, r, err.text);
+		control_deinit(&back);
+	}
+}
+
 static void test_answer_in_headers(void **state)
 {
 	struct headers h = { .room = 16 };
@@ -164,7 +207,7 @@ static void test_answer_in_headers(void **state)
 	record_add_text(&answer, "result", "gone");
 	record_add_int(&answer, "peak_memory", 5);
 	assert_int_equal(record_put_headers(&answer, put, &h), 0);
-	assert_string_equal(get("x-tr-peak-memory", &h), "5");
+	assert_string_equal(text_of(&h, "x-tr-peak-memory"), "5");
 	assert_int_equal(control_answer_check(&back, &err), -EINVAL);
 	for (size_t i = 0; i < h.n; i++)
 		record_add_header(&back, h.names[i], h.texts[i]);
@@ -218,10 +261,10 @@ static void test_faults(void **state)
 	{
 		struct control control = { 0 };
 
-		/* Members of later versions do not matter. */
-		assert_int_equal(
-			control_decode(BYTES("{\"op\":\"cancel\",\"why\":[],\"id\":\"x\"}"),
-				"application/json", &control, NULL),
+		/* Between runners members of later versions do not matter. */
+		assert_int_equal(control_decode(BYTES("{\"op\":\"back\",\"why\":[],\"id\":\"x\","
+						      "\"instance\":\"0\"}"),
+					 "application/json", &control, NULL),
 			0);
 		assert_string_equal(control.id, "x");
 		control_deinit(&control);
@@ -254,6 +297,8 @@ static void test_selectors(void **state)
 		{ "{\"op\":\"pause\",\"all\":true}", NULL },
 		{ "{\"op\":\"pause\",\"all\":\"true\",\"program\":\"p\"}", NULL },
 		{ "{\"op\":\"pause\",\"all\":false}", "all can only be true" },
+		{ "{\"op\":\"kill\",\"group\":\"g\",\"usr\":\"u\"}", "has no 'usr'" },
+		{ "{\"op\":\"back\",\"id\":\"x\",\"instance\":\"0\",\"new\":1}", NULL },
 		{ "{\"op\":\"kill\"}", "id is missing, or group" },
 		{ "{\"op\":\"kill\",\"id\":\"x\",\"group\":\"g\"}", "id stands alone" },
 		{ "{\"op\":\"list\"}", NULL },
@@ -362,6 +407,7 @@ int main(void)
 		cmocka_unit_test(test_between_runners),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_kinds_of_headers),
 		cmocka_unit_test(test_answer_in_headers),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_selectors),
