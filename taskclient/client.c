@@ -46,6 +46,8 @@ static int prepare(struct taskclient *c, struct error *err)
 	if (r == 0)
 		r = mq_channel_open(c->mq, CHANNEL_CONTROL, err);
 	if (r == 0)
+		r = mq_channel_open(c->mq, CHANNEL_NOTES, err);
+	if (r == 0)
 		r = mq_channel_open(c->mq, CHANNEL_ANSWERS, err);
 	if (r == 0)
 		r = mq_declare_queue(c->mq, CHANNEL_ANSWERS, &answers, c->reply_queue, NULL, err);
@@ -69,8 +71,10 @@ static struct taskclient *client_new(const struct taskclient_options *options)
 		return NULL;
 	c->control = strdup(options->control ? options->control : TASKCLIENT_CONTROL);
 	c->responses = strdup(options->responses ? options->responses : TASKCLIENT_RESPONSES);
+	c->cancels = strdup(options->cancels ? options->cancels : TASKCLIENT_CANCELS);
 	c->next_number = 1;
-	return c->control && c->responses ? c : taskclient_close(c);
+	c->notes_open = true;
+	return c->control && c->responses && c->cancels ? c : taskclient_close(c);
 }
 
 int taskclient_open(const struct taskclient_options *options, struct taskclient **ret,
@@ -108,6 +112,7 @@ struct taskclient *taskclient_close(struct taskclient *c)
 	}
 	free(c->control);
 	free(c->responses);
+	free(c->cancels);
 	free(c);
 	return NULL;
 }

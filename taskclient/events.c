@@ -228,6 +228,9 @@ static int on_closed(struct taskclient *c, const struct mq_event *event, struct 
 		return submission_on_closed(c, event);
 	case CHANNEL_CONTROL:
 		return question_on_closed(c, event);
+	case CHANNEL_NOTES:
+		question_on_notes_closed(c);
+		return NOTHING;
 	default:
 		return error_set(err, -ECONNRESET, "the server closed a channel: %u %s",
 			event->code, event->text);
@@ -244,7 +247,10 @@ static int handle(struct taskclient *c, const struct mq_event *event, struct hap
 		ret->mail = event->channel == CHANNEL_MAILBOX ? event->delivery.tag : 0;
 		return on_delivery(c, &event->delivery, ret);
 	case MQ_RETURNED:
-		submission_on_returned(c, event);
+		if (event->channel == CHANNEL_NOTES)
+			question_on_returned(c, event);
+		else
+			submission_on_returned(c, event);
 		return NOTHING;
 	case MQ_ACK:
 	case MQ_NACK:

@@ -28,6 +28,7 @@ static inline struct error *error_of(struct taskclient_error *err)
 #define CHANNEL_INSPECT  4
 #define CHANNEL_PEEK     5 /* what is kept in mailboxes is looked at */
 #define CHANNEL_MAILBOX  6 /* one is emptied */
+#define CHANNEL_NOTES    7 /* what runners that are not there yet are to know of */
 
 struct taskclient_answer {
 	struct record record;
@@ -56,6 +57,7 @@ struct happening {
 	struct facts facts;
 	uint64_t question;
 	unsigned runners;
+	bool is_noted;
 	struct taskclient_answer answer;
 	uint64_t mail;
 };
@@ -82,6 +84,8 @@ struct question {
 	char id[ID_MAX + 1];    /* of the task that it is about; "": of many */
 	char token[TOKEN_SIZE]; /* tells its answers from responses */
 	struct mq_message message;
+	struct mq_message note; /* what is written down while nobody answers; no body: nothing */
+	bool was_noted, is_not_kept; /* it was sent; the server did not take it */
 	uint64_t again_us, deadline_us, quiet_us;
 	uint64_t answered_us; /* the last time; 0: never */
 	unsigned n_runners;   /* that have said all */
@@ -95,11 +99,13 @@ struct pending {
 struct taskclient {
 	struct mq_connection *mq;
 	char *control, *responses; /* exchanges */
+	char *cancels;             /* a stream */
 	char reply_queue[256];
 	uint64_t tick_us;
 	uint64_t next_number;
 	bool requests_closed; /* the server closed CHANNEL_REQUESTS */
 	bool control_closed;
+	bool notes_open;
 	struct submission *submissions, *unconfirmed;
 	struct question *questions;
 	uint64_t last_question;
@@ -152,6 +158,9 @@ void question_remove(struct taskclient *c, struct question *question);
 /* The task has ended: nothing is asked about it any more. */
 void question_forget(struct taskclient *c, const char *id);
 int question_on_closed(struct taskclient *c, const struct mq_event *event);
+/* A note was not kept: one, or all that are not known to be. */
+void question_on_returned(struct taskclient *c, const struct mq_event *event);
+void question_on_notes_closed(struct taskclient *c);
 /* Sends again what is due and ends what is over. 0 or a negative errno. */
 int question_tick(struct taskclient *c, uint64_t now_us);
 uint64_t question_next_us(const struct taskclient *c);

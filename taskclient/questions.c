@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "taskclient/internal.h"
+#include "wire/note.h"
 
 #define AGAIN_US 2000000
 
@@ -47,6 +48,7 @@ void question_remove(struct taskclient *c, struct question *question)
 		if (*at == question) {
 			*at = question->next;
 			mq_message_deinit(&question->message);
+			mq_message_deinit(&question->note);
 			free(question);
 			return;
 		}
@@ -62,7 +64,73 @@ void question_forget(struct taskclient *c, const char *id)
 	}
 }
 
-/* ---- asking ---- */
+/* ---- notes: a cancel that nobody heard is kept for the runners that come ---- */
+
+static bool is_to_be_noted(const struct control *control)
+{
+	bool is_end = control->op == CONTROL_CANCEL || control->op == CONTROL_KILL;
+
+	return is_end && (control->id || control->queued);
+}
+
+static int fill_note(struct taskclient *c, const struct control *control, struct question *q)
+{
+	struct mq_message *m = &q->note;
+	struct note note = { .op = NOTE_CANCEL, .id = control->id, .time_ms = clock_wall_ms() };
+	int r;
+
+	if (!is_to_be_noted(control))
+		return 0;
+	if (!control->id) {
+		note.op = NOTE_SWEEP;
+		note.of = control->selector;
+		note.until_ms = note.time_ms + strtoll(control->queued, NULL, 10) * 1000;
+	}
+	m->mandatory = true;
+	m->properties.persistent = true;
+	r = note_encode(&note, &m->body);
+	if (r == 0)
+		r = mq_properties_set(&m->properties.content_type, wire_content_type(WIRE_JSON));
+	if (r == 0)
+		r = mq_properties_set(&m->properties.correlation_id, q->token);
+	if (r == 0)
+		r = mq_properties_set(&m->exchange, "");
+	if (r == 0)
+		r = mq_properties_set(&m->routing_key, c->cancels);
+	return r;
+}
+
+/* Once. On a channel of its own: who may not write there loses that alone. */
+static int send_note(struct taskclient *c, struct question *q)
+{
+	int r = 0;
+
+	if (q->was_noted || q->note.body.len == 0)
+		return 0;
+	if (!c->notes_open)
+		r = mq_send_channel_open(c->mq, CHANNEL_NOTES);
+	if (r == 0)
+		r = mq_publish(c->mq, CHANNEL_NOTES, &q->note);
+	c->notes_open = q->was_noted = r == 0;
+	return r;
+}
+
+void question_on_returned(struct taskclient *c, const struct mq_event *event)
+{
+	struct question *q = question_by_token(c, event->delivery.properties.correlation_id);
+
+	if (q)
+		q->is_not_kept = true;
+}
+
+void question_on_notes_closed(struct taskclient *c)
+{
+	c->notes_open = false;
+	for (struct question *at = c->questions; at; at = at->next)
+		at->is_not_kept = at->is_not_kept || at->was_noted;
+}
+
+/* ---- what is asked ---- */
 
 /* A server that has an alarm reads no message with a body. But answers are like what they answer,
  * and long ones fit into a body only. */
@@ -93,8 +161,10 @@ static int fill(struct taskclient *c, const struct control *control, struct ques
 		r = mq_properties_set(&m->properties.correlation_id, q->token);
 	if (r == 0)
 		r = mq_properties_set(&m->properties.reply_to, c->reply_queue);
-	return r;
+	return r < 0 ? r : fill_note(c, control, q);
 }
+
+/* ---- asking ---- */
 
 static int send_question(struct taskclient *c, struct question *q, uint64_t now_us)
 {
@@ -122,6 +192,7 @@ static struct question *question_new(
 	if (!q)
 		return NULL;
 	mq_message_init(&q->message);
+	mq_message_init(&q->note);
 	q->op = control->op;
 	q->number = ++c->last_question;
 	q->deadline_us = now + patience_ms * 1000ull;
@@ -135,7 +206,7 @@ static struct question *question_new(
 
 /* Numbers travel as texts. */
 struct control_texts {
-	char slots[16], tail[16];
+	char slots[16], tail[16], queued[16];
 };
 
 static int read_control(const struct taskclient_control *from, struct control *ret,
@@ -145,6 +216,7 @@ static int read_control(const struct taskclient_control *from, struct control *r
 
 	snprintf(texts->slots, sizeof(texts->slots), "%u", from->slots);
 	snprintf(texts->tail, sizeof(texts->tail), "%u", from->tail);
+	snprintf(texts->queued, sizeof(texts->queued), "%u", from->queued_s);
 	*ret = (struct control){
 		.id = (char *)from->id,
 		.selector = {
@@ -158,6 +230,7 @@ static int read_control(const struct taskclient_control *from, struct control *r
 		.signal = (char *)from->signal,
 		.queue = (char *)from->queue,
 		.tail = from->tail > 0 ? texts->tail : NULL,
+		.queued = from->queued_s > 0 ? texts->queued : NULL,
 	};
 	if (from->op && strcmp(from->op, control_op_name(CONTROL_SET_SLOTS)) == 0)
 		ret->slots = texts->slots;
@@ -165,6 +238,15 @@ static int read_control(const struct taskclient_control *from, struct control *r
 	if (r == 0 && control_is_between_runners(ret->op))
 		r = error_set(err, -EINVAL, "op %s is what runners say to each other", from->op);
 	return r;
+}
+
+/* So that there is time to hear what became of a note. */
+static uint64_t first_again_us(const struct question *q)
+{
+	uint64_t now = clock_now_us();
+	uint64_t half = q->deadline_us > now ? (q->deadline_us - now) / 2 : 0;
+
+	return now + (half < AGAIN_US ? half : AGAIN_US);
 }
 
 static int ask(struct taskclient *c, const struct taskclient_control *given, uint64_t *ret_question,
@@ -191,6 +273,7 @@ static int ask(struct taskclient *c, const struct taskclient_control *given, uin
 	r = reopen(c);
 	if (r == 0)
 		r = send_question(c, q, clock_now_us());
+	q->again_us = first_again_us(q);
 	if (r == -EINVAL) { /* for the frames of this connection */
 		question_remove(c, q);
 		return error_set(err, r, "it is too long");
@@ -246,6 +329,7 @@ static int end(struct taskclient *c, struct question *q, enum taskclient_event_k
 		.kind = kind,
 		.question = q->number,
 		.runners = q->n_runners,
+		.is_noted = q->was_noted && !q->is_not_kept,
 	};
 	int r;
 
@@ -275,6 +359,8 @@ static int give_up(struct taskclient *c, struct question *q)
 
 	if (q->n_runners > 0)
 		return end(c, q, TASKCLIENT_ANSWERED, NULL);
+	if (send_note(c, q) < 0)
+		return -ECONNRESET;
 	error_set(&err, -ETIMEDOUT, "no runner has answered");
 	return end(c, q, TASKCLIENT_NO_ANSWER, &err);
 }
@@ -287,6 +373,13 @@ static uint64_t over_us(const struct question *q)
 	return quiet < q->deadline_us ? quiet : q->deadline_us;
 }
 
+static int send_again(struct taskclient *c, struct question *q, uint64_t now_us)
+{
+	int r = send_note(c, q);
+
+	return r < 0 ? r : send_question(c, q, now_us);
+}
+
 int question_tick(struct taskclient *c, uint64_t now_us)
 {
 	int r = 0;
@@ -296,7 +389,7 @@ int question_tick(struct taskclient *c, uint64_t now_us)
 		if (now_us >= over_us(at))
 			r = give_up(c, at);
 		else if (now_us >= at->again_us && !at->answered_us)
-			r = send_question(c, at, now_us);
+			r = send_again(c, at, now_us);
 	}
 	return r;
 }

@@ -112,6 +112,7 @@ int tell(struct happening *happening, struct taskclient_event **ret)
 		.id = text_of(happening->id),
 		.question = happening->question,
 		.runners = happening->runners,
+		.is_noted = happening->is_noted,
 		.progress = TASKCLIENT_UNKNOWN,
 		.exit_code = TASKCLIENT_UNKNOWN,
 		.signal = TASKCLIENT_UNKNOWN,

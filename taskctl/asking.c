@@ -258,6 +258,7 @@ bool asking_take(struct asking *a, const struct taskclient_event *event, int *re
 	asked = find(a, event->question);
 	if (!asked)
 		return false;
+	a->was_noted = a->was_noted || event->is_noted;
 	if (event->kind == TASKCLIENT_ANSWER)
 		on_answer(a, asked, event);
 	else if (event->kind == TASKCLIENT_ANSWERED)

@@ -38,6 +38,7 @@ struct asking {
 	void (*on_roll)(void *userdata, const struct taskclient_answer *answer);
 	void *userdata;
 
+	bool was_noted; /* what nobody answered is kept for runners that come */
 	char trouble[1200];
 	struct asked *asked;
 	size_t n, n_open;

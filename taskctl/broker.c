@@ -165,7 +165,10 @@ static int connect_broker(const struct broker_options *options, bool is_quiet,
 	cleanup_with(forget) struct buf addresses = { 0 }, secret = { 0 };
 	enum origin from = find_broker(options), password_from = find_password(options, from);
 	struct taskclient_options connection = {
-		.name = "taskctl", .control = options->control, .responses = options->responses
+		.name = "taskctl",
+		.control = options->control,
+		.responses = options->responses,
+		.cancels = options->cancels,
 	};
 	struct names names, password_names;
 	struct given given, password;

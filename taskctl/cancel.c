@@ -21,10 +21,11 @@ const struct verb verb_cancel = {
 	.summary = "end tasks, with grace",
 	.arguments = "[OPTIONS] ID…|FILTER",
 	.about = "Asks the runners that have the tasks to end them: SIGTERM first, SIGKILL when "
-		 "the grace is over. A filter reaches what runners have; of ids, also requests "
-		 "that still wait in a queue: runners remember them for a day.",
-	.options = steer_options,
-	.shares = SHARES_BROKER | SHARES_OUTPUT,
+		 "the grace is over. A filter reaches what runners have, with --queued also what "
+		 "is still in a queue. Of ids, requests are reached in their queues, too: runners "
+		 "remember them for a day.",
+	.options = steer_end_options,
+	.shares = SHARES_BROKER | SHARES_OUTPUT | SHARES_CANCELS,
 	.exits = STEER_EXITS,
 	.run = run,
 };

@@ -21,8 +21,8 @@ const struct verb verb_kill = {
 	.summary = "end tasks at once",
 	.arguments = "[OPTIONS] ID…|FILTER",
 	.about = "As cancel, but with SIGKILL at once: programs cannot clean up.",
-	.options = steer_options,
-	.shares = SHARES_BROKER | SHARES_OUTPUT,
+	.options = steer_end_options,
+	.shares = SHARES_BROKER | SHARES_OUTPUT | SHARES_CANCELS,
 	.exits = STEER_EXITS,
 	.run = run,
 };

@@ -30,6 +30,7 @@ static const struct {
 	[SETTING_OUTPUT] = { "output", 'o', 0 },
 	[SETTING_COLOR] = { "color", OPTION_COLOR, 0 },
 	[SETTING_RESPONSES] = { "responses", OPTION_RESPONSES, 0 },
+	[SETTING_CANCELS] = { "cancels", OPTION_CANCELS, 0 },
 };
 
 static const char *variable(const char *name)
@@ -120,7 +121,7 @@ static int take_node(struct settings *settings, const char *path, struct node *n
 	if (i == SETTINGS)
 		return fault(path, node,
 			"there is no such key; known are broker, broker_file, password_file, "
-			"control, queue, responses, output and color");
+			"control, cancels, queue, responses, output and color");
 	if (node->kind != NODE_TEXT)
 		return fault(path, node, "expected text, not a list or a mapping");
 	if (node->len == 0 || strlen(node->text) != node->len)
@@ -294,6 +295,7 @@ int settings_resolve(struct settings *settings, const struct verb *verb, struct 
 	resolve_broker(settings, &ret->broker);
 	ret->queue = value_of(settings, SETTING_QUEUE);
 	ret->broker.responses = value_of(settings, SETTING_RESPONSES);
+	ret->broker.cancels = value_of(settings, SETTING_CANCELS);
 	return resolve_output(settings, verb, ret);
 }
 

@@ -15,11 +15,23 @@
 #define ERROR_MAX  1000
 
 #define WAIT_MS    10000
+#define DAY_MS     86400000
 
-const struct verb_option steer_options[] = {
-	FILTER_OPTIONS,
-	{ "all", 'a', NULL, NULL, "all tasks of all runners" },
-	{ "wait", 'w', "TIME", NULL, "how long to wait for answers, default 10s" },
+enum { OPTION_QUEUED = OPTION_OF_VERB };
+
+#define STEER_OPTIONS                                                                  \
+	FILTER_OPTIONS, { "all", 'a', NULL, NULL, "all tasks of all runners" },        \
+	{                                                                              \
+		"wait", 'w', "TIME", NULL, "how long to wait for answers, default 10s" \
+	}
+
+const struct verb_option steer_options[] = { STEER_OPTIONS, { 0 } };
+
+const struct verb_option steer_end_options[] = {
+	STEER_OPTIONS,
+	{ "queued", OPTION_QUEUED, "TIME", NULL,
+		"with a filter: also what is still in a queue and was sent before; for so long (to "
+		"1d) also what does not tell when it was sent" },
 	{ 0 },
 };
 
@@ -90,6 +102,9 @@ static void append(struct buf *line, const char *text, size_t max)
 	(void)text_append_clean(line, slice_of(text), max);
 }
 
+#define NOTED     "It is noted for a day: a runner that comes by then does not start it"
+#define NOT_NOTED "Nothing is remembered"
+
 /* What a person reads of an answer. */
 static void append_sentence(const struct steer_verb *v, enum outcome outcome, const char *id,
 	const struct taskclient_answer *answer, struct buf *line)
@@ -130,7 +145,7 @@ static void tell_person(struct steer_verb *v, enum outcome outcome, const char *
 		else
 			say("%s: no runner has answered: is one running, and connected to this "
 			    "broker? %s",
-				id, v->steering->nobody);
+				id, v->asking.was_noted ? NOTED : NOT_NOTED);
 		return;
 	}
 	append_sentence(v, outcome, id, answer, &line);
@@ -200,11 +215,15 @@ static void tell_found(struct steer_verb *v)
 		n_tasks += v->counts[i];
 	if (n == 0) {
 		asking_tell_nobody(&v->asking);
+		if (v->asking.was_noted)
+			say("it is noted: runners that come by then start none of these requests");
 		settle(v, EXIT_TOO_LATE);
-	} else if (n_tasks == 0) {
+	} else if (n_tasks == 0 && !v->control.queued_s) {
 		say("no task that a runner has fits (runners that answered: %zu)", n);
 		settle(v, EXIT_TASK_FAILED);
 	}
+	if (n > 0 && v->control.queued_s)
+		say("what is still in queues is cancelled when a runner takes it");
 	settle(v, asking_tell_silent(&v->asking));
 }
 
@@ -307,6 +326,20 @@ bool filter_take(struct taskclient_control *filter, int c)
 	}
 }
 
+static int read_queued(struct steer_verb *v)
+{
+	const char *verb = v->steering->verb->name;
+	uint64_t ms;
+	int r = read_duration(verb, "--queued", optarg, &ms);
+
+	if (r != 0)
+		return r;
+	if (ms < 1000 || ms > DAY_MS)
+		return usage_error(verb, "--queued: from 1s to 1d");
+	v->control.queued_s = (unsigned)((ms + 999) / 1000);
+	return GOING_ON;
+}
+
 static int take_option(void *verb, int c)
 {
 	struct steer_verb *v = verb;
@@ -318,6 +351,8 @@ static int take_option(void *verb, int c)
 		v->control.all = true;
 		return GOING_ON;
 	}
+	if (c == OPTION_QUEUED)
+		return read_queued(v);
 	r = read_duration(v->steering->verb->name, "--wait", optarg, &v->wait_ms);
 	return r == 0 ? GOING_ON : r;
 }
@@ -370,6 +405,10 @@ static int read_arguments(struct steer_verb *v, int argc, char **argv)
 		return r;
 	if (argc > 0 && has_filter(&v->control))
 		return usage_error(verb, "'%s': either ids or a filter, not both", argv[0]);
+	if (v->control.queued_s && (argc > 0 || v->control.runner))
+		return usage_error(verb,
+			"--queued goes with a filter that is not --runner; requests "
+			"are reached in their queues by their ids anyway");
 	if (argc == 0 && !has_filter(&v->control))
 		return usage_error(
 			verb, "which tasks? Give their ids, or a filter such as --group or --all");

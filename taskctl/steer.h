@@ -37,7 +37,7 @@ struct steering {
 	bool takes_a_signal; /* the first argument */
 };
 
-extern const struct verb_option steer_options[];
+extern const struct verb_option steer_options[], steer_end_options[];
 #define STEER_EXITS                                                                             \
 	"0 accepted, 1 the task had ended already, is in no state for it, or no task fits the " \
 	"filter, 2 usage, 3 broker trouble, or a runner refused, 4 no control exchange, 5 not " \

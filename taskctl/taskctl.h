@@ -46,6 +46,7 @@ struct broker_options {
 	} from[ORIGINS];
 	char *path; /* of ~/.config/taskctl.yaml, where there may be one; owned */
 	const char *control, *responses; /* exchanges; NULL: the default */
+	const char *cancels;             /* a stream; the same */
 };
 
 /* What verbs share, from the command line, the environment and ~/.config/taskctl.yaml. Usable when

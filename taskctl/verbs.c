@@ -73,6 +73,13 @@ static const struct verb_option queue_options[] = {
 	{ 0 },
 };
 
+static const struct verb_option cancels_options[] = {
+	{ "cancels", OPTION_CANCELS, "STREAM", NULL,
+		"where a cancel is noted that no runner answers; default: $TASKCTL_CANCELS, "
+		"else " TASKCLIENT_CANCELS },
+	{ 0 },
+};
+
 static const struct verb_option responses_options[] = {
 	{ "responses", OPTION_RESPONSES, "EXCHANGE", NULL,
 		"where runners publish responses; default: $TASKCTL_RESPONSES, "
@@ -112,6 +119,7 @@ const struct verb_option *verb_option(const struct verb *verb, size_t index)
 		verb->options,
 		verb->shares & SHARES_QUEUE ? queue_options : NULL,
 		verb->shares & SHARES_RESPONSES ? responses_options : NULL,
+		verb->shares & SHARES_CANCELS ? cancels_options : NULL,
 		verb->shares & SHARES_OUTPUT ? output_options : NULL,
 		verb->shares & SHARES_BROKER ? broker_options : NULL,
 		help_options,

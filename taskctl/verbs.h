@@ -57,6 +57,7 @@ enum {
 	OPTION_NO_HEADER,
 	OPTION_COLOR,
 	OPTION_RESPONSES,
+	OPTION_CANCELS,
 	OPTION_OF_VERB = 512, /* and above: the verb's own */
 };
 
@@ -74,6 +75,7 @@ enum {
 	SHARES_OUTPUT = 2,    /* --output, --no-header, --color */
 	SHARES_QUEUE = 4,     /* --queue: options.queue */
 	SHARES_RESPONSES = 8, /* --responses: options.broker.responses */
+	SHARES_CANCELS = 16,  /* --cancels: options.broker.cancels */
 };
 
 struct verb {

@@ -454,6 +454,9 @@ inline hold_copy_comes(c, i) /* a renewal, what was handed back, or what comes h
 			:: AWAY(x, i) && RETIRED(x, i) ->
 				if :: IN_TERM && ttl[x] <= J -> knows_not_all(i) :: else fi;
 				disown(x)
+			/* The code looks at its own clock; who has the older one by now does not matter. */
+			:: AWAY(x, i) && !newer[x] && !RETIRED(x, i) && who[x] != i && IN_TERM && ttl[x] <= J ->
+				knows_not_all(i)
 			:: else
 			fi);
 			if :: IN_TERM && doubt[i] && doubt[i] <= J -> knows_not_all(i) :: else fi

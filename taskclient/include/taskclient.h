@@ -67,6 +67,7 @@
 #define TASKCLIENT_BROKER       "amqp://guest:guest@127.0.0.1:5672"
 #define TASKCLIENT_QUEUE        "taskrunner.requests"
 #define TASKCLIENT_CONTROL      "taskrunner.control"
+#define TASKCLIENT_CANCELS      "taskrunner.cancels" /* the stream in which cancels are noted */
 #define TASKCLIENT_RESPONSES    "taskrunner.responses"
 #define TASKCLIENT_EVENTS       "task-events"
 #define TASKCLIENT_HISTORY      "taskrunner.history"
@@ -110,6 +111,7 @@ struct taskclient_options {
 	unsigned connect_timeout_s; /* for each address; 0: 10 */
 	const char *control;        /* the exchange that reaches the runners; NULL: the default */
 	const char *responses;      /* that of responses that are kept; NULL: the default */
+	const char *cancels;        /* the stream in which cancels are noted; NULL: the default */
 	void *reserved[8];
 };
 
@@ -183,6 +185,8 @@ struct taskclient_event {
 	struct taskclient_error error;
 	uint64_t question; /* number of what was answered, or not; 0: none */
 	unsigned runners;  /* how many have said all */
+	bool is_noted; /* TASKCLIENT_NO_ANSWER to a cancel or kill: it is kept for the runners that
+			* come within a day */
 	const struct taskclient_answer *answer;
 
 	enum taskclient_status status;
@@ -267,8 +271,12 @@ struct taskclient_control {
 	bool all;
 	const char *signal; /* signal: "USR1", "SIGUSR1" or a number */
 	const char *queue;  /* set-slots: of this queue alone */
-	unsigned slots;     /* set-slots: to 10000 */
-	unsigned tail;      /* status: so much of stdout and stderr, to 1 MiB */
+	/* cancel and kill of a group, program, user, project or all: also what is still in queues
+	 * and was sent before; and for so many seconds (to 86400) what comes from there and does
+	 * not tell when it was sent. 0: only what runners have. */
+	unsigned queued_s;
+	unsigned slots; /* set-slots: to 10000 */
+	unsigned tail;  /* status: so much of stdout and stderr, to 1 MiB */
 	/* How long answers are waited for: in all (0: TASKCLIENT_PATIENCE_MS), and, about many,
 	 * after a runner has said all (0: TASKCLIENT_QUIET_MS): others have heard it by then. */
 	unsigned patience_ms, quiet_ms;
@@ -278,9 +286,10 @@ struct taskclient_control {
 /*
  * Asks, again every 2 s while nobody answers. TASKCLIENT_ANSWER comes for each answer. A question
  * about one task is over with the first; any other with TASKCLIENT_ANSWERED; either with
- * TASKCLIENT_NO_ANSWER if nobody answered. The final response of a task of this client ends
- * questions about it, too. 0; -EINVAL: it makes no sense, as @err says; -ENOMEM. @ret_question
- * (may be NULL) is `question` of these events.
+ * TASKCLIENT_NO_ANSWER if nobody answered. A cancel or kill that nobody answers is noted for
+ * runners that come later, if there is a place for it (is_noted). The final response of a task of
+ * this client ends questions about it, too. 0; -EINVAL: it makes no sense, as @err says; -ENOMEM.
+ * @ret_question (may be NULL) is `question` of these events.
  */
 TASKCLIENT_API int taskclient_ask(struct taskclient *client,
 	const struct taskclient_control *control, uint64_t *ret_question,

@@ -117,3 +117,40 @@ def test_runner_that_was_cut_off_ends_what_it_runs(proxy, runner, client):
     client.ask("cancel", **SWEEP)
     proxy.lets_in = True
     assert statuses(client, ids) == ["CANCELLED"] * 8
+
+
+def test_cancel_while_no_runner_is_there(runner, client, taskctl, names):
+    """It is noted for those that come, in the same stream; so is one of a whole group."""
+    first = runner()
+    first.wait_log("cancels.read")
+    first.stop(client)
+    one = client.submit("act", steps())
+    ids = [client.submit("act", steps(), group="g") for _ in range(3)]
+    other = client.submit("act", steps())
+    status, out, err = taskctl("cancel", one, "--wait", "1s")
+    assert (status, out) == (5, b"") and "no runner has answered" in err and "noted for a day" in err
+    status, _, err = taskctl("cancel", "--group", "g", "--queued", "1h", "--wait", "1s")
+    assert status == 5 and "noted" in err
+    runner()
+    assert statuses(client, [one, *ids]) == ["CANCELLED"] * 4
+    assert client.final(other).status == "SUCCESS"
+
+
+def test_note_that_cannot_be_kept(client, taskctl):
+    client.channel.exchange_declare(client.names.control, "fanout", durable=True)
+    status, _, err = taskctl("cancel", "nobody-has-it", "--wait", "2s")
+    assert status == 5 and "Nothing is remembered" in err
+
+
+def test_taskctl_cancels_what_is_queued(runner, client, taskctl, names):
+    _, first = full(runner, client, names)
+    ids = [client.submit("act", steps(), group="g") for _ in range(10)]
+    status, _, err = taskctl("cancel", "--group", "g", "--queued", "1h")
+    assert status == 0 and "what is still in queues" in err
+    assert taskctl("cancel", first)[0] == 0
+    assert statuses(client, ids) == ["CANCELLED"] * 10
+    for arguments in ([ids[0], "--queued", "1h"], ["--runner", "x", "--queued", "1h"],
+                      ["--group", "g", "--queued", "2d"], ["--group", "g", "--queued", "0s"]):
+        status, _, err = taskctl("cancel", *arguments)
+        assert status == 2 and "--queued" in err
+    assert taskctl("pause", "--group", "g", "--queued", "1h")[0] == 2

@@ -148,7 +148,7 @@ static void test_faults(void **state)
 	} cases[] = {
 		{ "queue: a\nbrokr: x\n",
 			"2: brokr: there is no such key; known are broker, broker_file, "
-			"password_file, control, queue, responses, output and color" },
+			"password_file, control, cancels, queue, responses, output and color" },
 		{ "queue: [a, b]\n", "1: queue: expected text, not a list or a mapping" },
 		{ "\nbroker:\n  url: x\n", "2: broker: expected text, not a list or a mapping" },
 		{ "queue:\n", "1: queue: expected text that is not empty and holds no NUL" },

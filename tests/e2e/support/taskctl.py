@@ -39,6 +39,8 @@ class Taskctl:
             arguments[1:1] = ["--queue", self.names.queue]
         if defaults and arguments[0] in ("submit", "wait", "result", "logs", "follow", "batch"):
             arguments[1:1] = ["--responses", self.names.responses]
+        if defaults and arguments[0] in ("cancel", "kill"):
+            arguments[1:1] = ["--cancels", self.names.cancels]
         if defaults:
             arguments[1:1] = ["--control", self.names.control]
         more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
