@@ -99,6 +99,18 @@ struct listing {
 	size_t n;
 };
 
+/* "gpu,matlab", as requests have them. */
+static void add_labels(struct record *answer, char **labels)
+{
+	struct buf text = { 0 };
+	int r = 0;
+	for (size_t i = 0; r == 0 && labels && labels[i]; i++)
+		r = buf_printf(&text, "%s%s", i > 0 ? "," : "", labels[i]);
+	if (r == 0 && text.len > 0 && buf_append(&text, "", 1) == 0)
+		record_add_text(answer, "labels", text.data);
+	buf_deinit(&text);
+}
+
 static void tell_program(void *userdata, const struct program *program, const char *from)
 {
 	struct listing *listing = userdata;
@@ -113,6 +125,7 @@ static void tell_program(void *userdata, const struct program *program, const ch
 		record_add_int(&answer, "timeout_ms", (int64_t)(program->timeout_us / 1000));
 	if (program->slots)
 		record_add_int(&answer, "slots", program->slots);
+	add_labels(&answer, program->labels);
 	control_answer(listing->q, &answer, true);
 	listing->n++;
 }

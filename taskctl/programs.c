@@ -8,18 +8,20 @@
 
 #define VERB "programs"
 
-enum { PROGRAM, TIMEOUT, SLOTS, RUNNERS, COLUMNS };
+enum { PROGRAM, TIMEOUT, SLOTS, LABELS, RUNNERS, COLUMNS };
 
 static const struct column columns[] = {
 	[PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .min = 8 },
 	[TIMEOUT] = { "TIMEOUT", "timeout_ms", COLUMN_DURATION, .drop = 2 },
 	[SLOTS] = { "SLOTS", "slots", COLUMN_COUNT, .drop = 1 },
+	[LABELS] = { "LABELS", "labels", COLUMN_TEXT, .drop = 3 },
 	[RUNNERS] = { "RUNNERS", "runners", COLUMN_LIST, .min = 8 },
 };
 
 /* One program of one runner. */
 struct offer {
 	char *program, *runner;
+	char *labels;              /* NULL: none */
 	int64_t timeout_ms, slots; /* TABLE_ABSENT: it has no own */
 };
 
@@ -39,6 +41,7 @@ static bool add_offer(struct programs_verb *v, const struct taskclient_answer *a
 {
 	struct offer *more = reallocarray(v->offers, v->n + 1, sizeof(*more)), *o;
 	const char *runner = taskclient_answer_text(answer, "runner");
+	const char *labels = taskclient_answer_text(answer, "labels");
 
 	if (!more)
 		return false;
@@ -47,12 +50,13 @@ static bool add_offer(struct programs_verb *v, const struct taskclient_answer *a
 	*o = (struct offer){
 		.program = strdup(taskclient_answer_text(answer, "program")),
 		.runner = strdup(runner ? runner : "?"),
+		.labels = labels ? strdup(labels) : NULL,
 		.timeout_ms = TABLE_ABSENT,
 		.slots = TABLE_ABSENT,
 	};
 	(void)taskclient_answer_int(answer, "timeout_ms", &o->timeout_ms);
 	(void)taskclient_answer_int(answer, "slots", &o->slots);
-	return o->program && o->runner;
+	return o->program && o->runner && (o->labels || !labels);
 }
 
 static void on_answer(void *userdata, size_t index, const struct taskclient_answer *answer)
@@ -76,13 +80,17 @@ static int compare_offers(const void *a, const void *b)
 static void put_common(struct programs_verb *v, const struct offer *offers, size_t n)
 {
 	int64_t timeout_ms = offers[0].timeout_ms, slots = offers[0].slots;
+	const char *labels = offers[0].labels;
 
 	for (size_t i = 1; i < n; i++) {
 		timeout_ms = offers[i].timeout_ms == timeout_ms ? timeout_ms : TABLE_ABSENT;
 		slots = offers[i].slots == slots ? slots : TABLE_ABSENT;
+		if (labels && (!offers[i].labels || strcmp(offers[i].labels, labels) != 0))
+			labels = NULL;
 	}
 	table_put_number(v->table, TIMEOUT, timeout_ms);
 	table_put_number(v->table, SLOTS, slots);
+	table_put_text(v->table, LABELS, labels);
 }
 
 /* Gives how many offers are of one program. */
@@ -168,6 +176,7 @@ static void clean_up(struct programs_verb *v)
 {
 	for (size_t i = 0; i < v->n; i++) {
 		free(v->offers[i].program);
+		free(v->offers[i].labels);
 		free(v->offers[i].runner);
 	}
 	free(v->offers);

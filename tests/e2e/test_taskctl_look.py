@@ -200,15 +200,16 @@ def test_runners(runner, client, taskctl):
 
 
 def test_programs(runner, client, taskctl):
-    napping = {"nap": program("/bin/true", slots=2, timeout="90s")}
+    napping = {"nap": program("/bin/true", slots=2, timeout="90s", labels=["gpu", "big"])}
     first, second = runner(programs=napping), runner()
     said = {a["program"]: a for a in records(taskctl, "programs")}
     assert said["act"]["runners"] == sorted([first.name, second.name])
-    assert said["nap"] == {"program": "nap", "runners": [first.name], "timeout_ms": 90000, "slots": 2}
+    assert said["nap"] == {"program": "nap", "runners": [first.name], "timeout_ms": 90000,
+                           "slots": 2, "labels": "gpu,big"}
     assert {a["program"] for a in records(taskctl, "programs", "--runner", second.name)} == {
         name for name in said if second.name in said[name]["runners"]}
     lines = [line.split() for line in taskctl("programs")[1].decode().splitlines()]
-    assert ["nap", "1", "min", "30", "s", "2", first.name] in lines
+    assert ["nap", "1", "min", "30", "s", "2", "gpu,big", first.name] in lines
 
 
 @pytest.mark.parametrize("verb", ["runners", "programs", "status x"])
