@@ -9,7 +9,7 @@ from harness.scene import SCENARIOS, Brokers, run
 TAIL = 4000
 # Longest first, so that two sessions that share them end at about the same time.
 LONG = ["network-cuts", "redelivery-storm", "crash-points", "closed-connections", "cluster",
-        "full-responses", "broker-restarts", "stopped-runner", "alarm"]
+        "ends", "full-responses", "broker-restarts", "stopped-runner", "alarm"]
 
 
 @pytest.fixture(scope="session")

@@ -131,9 +131,9 @@ class Bed:
     def send(self, count, words, rate=None, seconds=120):
         return Sender(self.collector).send(count, words, rate, seconds)
 
-    def load(self, count, words, rate=None, seconds=600):
+    def load(self, count, words, rate=None, seconds=600, **members):
         """Sends while the scenario goes on."""
-        self.loads.append(Load(self.collector, count, words, rate, seconds))
+        self.loads.append(Load(self.collector, count, words, rate, seconds, members))
         return self.loads[-1]
 
     def wait(self, condition, seconds, what=None, every=0.05):

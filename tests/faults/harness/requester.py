@@ -97,26 +97,26 @@ class Sender:
         self.channel = None
         self.connection = None
 
-    def send(self, count, words, rate=None, seconds=600):
-        """Gives the ids of `count` requests that the broker has confirmed."""
+    def send(self, count, words, rate=None, seconds=600, **members):
+        """Gives the ids of `count` requests, with these members, that the broker has confirmed."""
         ids = []
         begin = time.monotonic()
         while len(ids) < count and time.monotonic() < begin + seconds:
             if rate:
                 time.sleep(max(0, begin + len(ids) / rate - time.monotonic()))
             id = str(uuid.uuid4())
-            if self.send_one(id, words):
+            if self.send_one(id, words, members):
                 ids.append(id)
         self.close()
         if len(ids) < count:
             self.history.problems.append("the broker took only %d of %d requests" % (len(ids), count))
         return ids
 
-    def send_one(self, id, words):
+    def send_one(self, id, words, members):
         """Whether the broker has confirmed it."""
         c = self.collector
         body = c.encode({"id": id, "script": "probe", "input": words.encode(),
-                         "routingKey": c.names.key}, "json")
+                         "routingKey": c.names.key, **members}, "json")
         properties = pika.BasicProperties(content_type=c.content_type("json"), delivery_mode=2)
         try:
             if not self.channel:
@@ -156,15 +156,16 @@ class Sender:
 class Load(threading.Thread):
     """A sender that works beside what a scenario does."""
 
-    def __init__(self, collector, count, words, rate, seconds):
+    def __init__(self, collector, count, words, rate, seconds, members):
         super().__init__(daemon=True)
         self.sender = Sender(collector)
         self.arguments = (count, words, rate, seconds)
+        self.members = members
         self.ids = []
         self.start()
 
     def run(self):
-        self.ids = self.sender.send(*self.arguments)
+        self.ids = self.sender.send(*self.arguments, **self.members)
 
     def wait(self):
         self.join()

@@ -120,7 +120,7 @@ def cancellable(bed):
     id = str(uuid.uuid4())
     bed.history.cancelled.add(id)
     sender = Sender(bed.collector)
-    sender.send_one(id, "ms=300000")
+    sender.send_one(id, "ms=300000", {})
     sender.close()
     bed.wait_running([id])
     return id
