@@ -22,18 +22,14 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/parse.h"
-#include "taskctl/bar.h"
 #include "taskctl/batch.h"
-#include "taskctl/display.h"
-#include "taskctl/human.h"
 #include "wire/fingerprint.h"
 
 #define VERB               "batch"
 #define FAULTS_MAX         10     /* so many malformed lines are told */
 #define FLUSH_US           100000 /* results are this long in memory */
 #define FLUSH_BYTES        (1 << 20)
-#define AGAIN_US           500000   /* before what a queue refused is sent again */
-#define LINE_US            10000000 /* between lines of progress, where there is no terminal */
+#define AGAIN_US           500000 /* before what a queue refused is sent again */
 #define PAUSE_MAX_MS       3000
 #define CANCEL_PATIENCE_MS 10000
 #define NAME_MAX_LEN       60
@@ -64,11 +60,11 @@ struct batch_verb {
 	struct batch_results results;
 	struct slots slots;
 	struct taskclient *client;
-	struct bar bar;
+	struct batch_show show;
 	const char *given_name;
 	char name[TASKCLIENT_ID_MAX], mailbox[TASKCLIENT_MAILBOX_SIZE];
 	uint64_t keep_ms, window;
-	bool retry_failed, quiet;
+	bool retry_failed;
 	uint64_t n_tasks;                   /* in the file */
 	uint64_t n_todo, n_done, n_ends[3]; /* of this life; ends: succeeded, failed, cancelled */
 	bool is_read;                       /* the file is at its end */
@@ -80,7 +76,7 @@ struct batch_verb {
 	size_t n_strays;
 	int signal_fd;
 	unsigned n_signals;
-	uint64_t started_us, flush_us, again_us, line_us;
+	uint64_t flush_us, again_us;
 };
 
 /* ---- options ---- */
@@ -131,7 +127,7 @@ static int take_option(void *verb, int c)
 		return read_duration(VERB, "--keep", optarg, &v->keep_ms) == 0 ? GOING_ON
 									       : EXIT_USAGE;
 	case 'q':
-		v->quiet = true;
+		v->show.quiet = true;
 		return GOING_ON;
 	default:
 		return ask_take_option(VERB, &v->ask, c);
@@ -260,71 +256,37 @@ static int prepare(struct batch_verb *v, const char *file)
 
 /* ---- what is shown ---- */
 
-static void append_rate(const struct batch_verb *v, struct buf *out)
-{
-	double seconds = (double)(clock_now_us() - v->started_us) / 1e6;
-	double rate = seconds > 0 ? (double)v->n_done / seconds : 0;
-
-	if (v->n_done == 0)
-		return;
-	(void)buf_append_text(out, " · ");
-	(void)human_rate(out, rate);
-	if (v->n_done < v->n_todo) {
-		(void)buf_append_text(out, " · ");
-		(void)human_age(out, (int64_t)((double)(v->n_todo - v->n_done) / rate * 1000));
-		(void)buf_append_text(out, " left");
-	}
-}
-
-static void append_counts(const struct batch_verb *v, struct buf *out)
-{
-	const size_t *counts = v->slots.counts;
-	const struct state_count states[] = {
-		{ "waiting", counts[SLOT_SENT] + counts[SLOT_QUEUED] },
-		{ "running", counts[SLOT_RUNNING] },
-		{ "succeeded", v->n_ends[0] },
-		{ "failed", v->n_ends[1] },
-		{ "cancelled", v->n_ends[2] },
-	};
-
-	(void)buf_printf(out, "%" PRIu64 " of %" PRIu64 ": ", v->n_done, v->n_todo);
-	(void)display_counts(out, states, sizeof(states) / sizeof(*states), false);
-	append_rate(v, out);
-}
-
 static void show(struct batch_verb *v, bool is_last)
 {
-	uint64_t now = clock_now_us();
-	cleanup_with(buf_deinit) struct buf text = { 0 };
+	const size_t *states = v->slots.counts;
+	const struct batch_counts counts = {
+		.todo = v->n_todo,
+		.done = v->n_done,
+		.waiting = states[SLOT_SENT] + states[SLOT_QUEUED],
+		.running = states[SLOT_RUNNING],
+		.succeeded = v->n_ends[0],
+		.failed = v->n_ends[1],
+		.cancelled = v->n_ends[2],
+	};
 
-	if (v->quiet || (!v->bar.is_terminal && !is_last && now < v->line_us))
-		return;
-	append_counts(v, &text);
 	if (is_last)
-		bar_hide(&v->bar);
-	if (is_last || !v->bar.is_terminal) {
-		v->line_us = now + LINE_US;
-		say("%.*s", (int)text.len, text.data ? text.data : "");
-		return;
-	}
-	v->bar.has_fraction = true;
-	v->bar.fraction = v->n_todo > 0 ? (double)v->n_done / (double)v->n_todo : 1;
-	if (buf_append(&text, "", 1) == 0)
-		bar_text(&v->bar, text.data);
+		batch_show_last(&v->show, &counts);
+	else
+		batch_show(&v->show, &counts);
 }
 
-#define NOTICE(v, ...)                       \
-	do {                                 \
-		if (!(v)->quiet) {           \
-			bar_hide(&(v)->bar); \
-			say(__VA_ARGS__);    \
-		}                            \
+#define NOTICE(v, ...)                            \
+	do {                                      \
+		if (!(v)->show.quiet) {           \
+			bar_hide(&(v)->show.bar); \
+			say(__VA_ARGS__);         \
+		}                                 \
 	} while (0)
 
-#define COMPLAIN(v, ...)             \
-	do {                         \
-		bar_hide(&(v)->bar); \
-		say(__VA_ARGS__);    \
+#define COMPLAIN(v, ...)                  \
+	do {                              \
+		bar_hide(&(v)->show.bar); \
+		say(__VA_ARGS__);         \
 	} while (0)
 
 /* ---- results ---- */
@@ -714,7 +676,7 @@ static int wait_ms(struct batch_verb *v)
 		v->results.out.len > 0 || v->slots.counts[SLOT_UNSENT] > 0 ? FLUSH_US / 1000 : 1000;
 
 	show(v, false);
-	bar_ms = bar_draw(&v->bar);
+	bar_ms = bar_draw(&v->show.bar);
 	ms = mine < ms ? mine : ms;
 	return bar_ms >= 0 && bar_ms < ms ? bar_ms : ms;
 }
@@ -851,8 +813,7 @@ static int do_all(struct batch_verb *v)
 	int r = open_client(&v->options.broker, &v->client);
 
 	r = r == 0 ? catch_signals(v) : r;
-	v->started_us = clock_now_us();
-	v->line_us = v->started_us + LINE_US;
+	batch_show_start(&v->show);
 	while (r == GOING_ON) {
 		r = open_mailbox(v, &err);
 		v->may_repeat = v->may_repeat || v->n_kept > 0;
@@ -904,9 +865,9 @@ static int run(int argc, char **argv)
 	if (r == GOING_ON)
 		r = check_options(&v, argc, argv);
 	if (r == GOING_ON) {
-		bar_init(&v.bar, v.quiet);
+		batch_show_init(&v.show);
 		r = batch(&v, argv[optind]);
-		bar_deinit(&v.bar);
+		batch_show_deinit(&v.show);
 	}
 	close_fd(v.signal_fd);
 	strays_free(&v);

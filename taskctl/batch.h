@@ -3,11 +3,15 @@
 
 /*
  * What the files of `taskctl batch` share: batch_tasks.c reads tasks, batch_results.c reads and
- * writes results, batch.c sends, waits and shows.
+ * writes results, batch_slots.c keeps what is under way, batch_show.c shows it, batch.c sends and
+ * waits.
  */
+
+#include <stdio.h>
 
 #include "common/error.h"
 #include "taskctl/ask.h"
+#include "taskctl/bar.h"
 
 /* ---- tasks: JSON lines, or a table ---- */
 
@@ -120,3 +124,24 @@ struct slot *slots_add(struct slots *s, const char *id, struct batch_task *task)
 void slots_set(struct slots *s, struct slot *slot, enum slot_state state);
 /* Forgets the oldest. */
 void slots_drop(struct slots *s);
+
+/* ---- what is shown: progress, and a line at the end ---- */
+
+struct batch_show {
+	bool quiet; /* set before batch_show_init */
+	struct bar bar;
+	uint64_t started_us, line_us;
+};
+
+struct batch_counts {
+	uint64_t todo, done;
+	uint64_t waiting, running, succeeded, failed, cancelled;
+};
+
+void batch_show_init(struct batch_show *s);
+void batch_show_deinit(struct batch_show *s);
+/* Rates count from here. */
+void batch_show_start(struct batch_show *s);
+/* On a terminal bar_draw draws it, elsewhere it is a line now and then. */
+void batch_show(struct batch_show *s, const struct batch_counts *counts);
+void batch_show_last(struct batch_show *s, const struct batch_counts *counts);
