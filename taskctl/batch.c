@@ -142,6 +142,9 @@ static int check_options(struct batch_verb *v, int argc, char **argv)
 		return usage_error(VERB, "'%s' is too much: one file", argv[optind + 1]);
 	if (v->source.template && !v->source.is_table)
 		return usage_error(VERB, "--input-template is for a --table");
+	if (v->source.template && batch_open_brace(v->source.template))
+		return usage_error(VERB, "--input-template: a brace is not closed: '%s'",
+			batch_open_brace(v->source.template));
 	if (v->retry_failed && !v->results.name)
 		return usage_error(VERB, "--retry-failed needs the --results of before");
 	if (v->source.is_table && !v->ask.request.program)

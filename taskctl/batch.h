@@ -20,7 +20,8 @@ struct batch_source {
 	FILE *file;
 	const struct ask *defaults;
 	bool is_table;
-	const char *template;     /* of the input of a table's row; NULL: the row as an object */
+	const char *template;     /* of the input of a table's row; NULL: the row as an object; without
+				     an open brace */
 	uint64_t line, next_line; /* where the current record begins, where the next one does */
 	char *text;               /* the current record */
 	size_t size;
@@ -48,6 +49,8 @@ void batch_close(struct batch_source *s);
 /* The next task: 1, 0 after the last, -EINVAL (@err says what is wrong with line s->line), or
  * another negative errno. Lines without anything are passed over. */
 int batch_next(struct batch_source *s, struct batch_task *ret, struct error *err);
+/* Where a brace of @template is not closed; NULL: nowhere. */
+const char *batch_open_brace(const char *template);
 void batch_task_deinit(struct batch_task *task);
 
 /* ---- results ---- */
