@@ -65,9 +65,9 @@ struct batch_verb {
 	char name[TASKCLIENT_ID_MAX], mailbox[TASKCLIENT_MAILBOX_SIZE];
 	uint64_t keep_ms, window;
 	bool retry_failed;
-	uint64_t n_tasks;                   /* in the file */
-	uint64_t n_todo, n_done, n_ends[3]; /* of this life; ends: succeeded, failed, cancelled */
-	bool is_read;                       /* the file is at its end */
+	uint64_t n_todo;
+	struct batch_counts counts; /* but for what the slots know */
+	bool is_read;               /* the file is at its end */
 	bool has_next;
 	struct batch_task next; /* read, and has no slot yet */
 	bool may_repeat;        /* something was sent twice, perhaps */
@@ -191,7 +191,7 @@ static int read_through(struct batch_verb *v, uint64_t *ret_print)
 			say("cannot read %s: %s", v->source.name, err.text);
 			return EXIT_LOCAL;
 		}
-		v->n_tasks++;
+		v->counts.tasks++;
 		*ret_print = mix(*ret_print, &task);
 		batch_task_deinit(&task);
 	}
@@ -201,14 +201,24 @@ static int read_through(struct batch_verb *v, uint64_t *ret_print)
 	return EXIT_USAGE;
 }
 
-/* Which tasks are left. */
+/* Which tasks are left, and how those ended that are not. */
+static void count_task(struct batch_verb *v, uint64_t line)
+{
+	if (batch_is_wanted(&v->results, line, v->retry_failed)) {
+		v->n_todo++;
+		return;
+	}
+	v->counts.earlier++;
+	v->counts.ends[v->results.lines[line].end]++;
+}
+
 static int count_todo(struct batch_verb *v)
 {
 	struct batch_task task;
 	int r = batch_rewind(&v->source);
 
 	while (r == 0 && (r = batch_next(&v->source, &task, NULL)) > 0) {
-		v->n_todo += batch_is_wanted(&v->results, task.line, v->retry_failed);
+		count_task(v, task.line);
 		batch_task_deinit(&task);
 		r = 0;
 	}
@@ -259,23 +269,13 @@ static int prepare(struct batch_verb *v, const char *file)
 
 /* ---- what is shown ---- */
 
-static void show(struct batch_verb *v, bool is_last)
+static const struct batch_counts *count(struct batch_verb *v)
 {
 	const size_t *states = v->slots.counts;
-	const struct batch_counts counts = {
-		.todo = v->n_todo,
-		.done = v->n_done,
-		.waiting = states[SLOT_SENT] + states[SLOT_QUEUED],
-		.running = states[SLOT_RUNNING],
-		.succeeded = v->n_ends[0],
-		.failed = v->n_ends[1],
-		.cancelled = v->n_ends[2],
-	};
 
-	if (is_last)
-		batch_show_last(&v->show, &counts);
-	else
-		batch_show(&v->show, &counts);
+	v->counts.waiting = states[SLOT_SENT] + states[SLOT_QUEUED];
+	v->counts.running = states[SLOT_RUNNING];
+	return &v->counts;
 }
 
 #define NOTICE(v, ...)                            \
@@ -325,34 +325,82 @@ static int flush(struct batch_verb *v)
 	return r;
 }
 
-/* All ends that wait for none before them. */
+/* Where the next start does it again. */
+static bool is_for_next_start(const struct batch_verb *v, const struct slot *slot)
+{
+	return v->results.name && slot->end == BATCH_INTERRUPTED;
+}
+
+static int add_end(struct batch_verb *v, const struct slot *slot, enum batch_end end)
+{
+	return batch_add(&v->results, slot->task.line, end, buf_slice(&slot->record), slot->mail);
+}
+
+/* All ends that wait for none before them. What comes after one that the next start does again
+ * stays at the broker until then, for results are in order. */
 static int write_ends(struct batch_verb *v)
 {
 	while (v->slots.n > 0 && slots_at(&v->slots, 0)->state == SLOT_OVER) {
 		struct slot *slot = slots_at(&v->slots, 0);
 
-		if (batch_add(&v->results, slot->task.line, slot->failed, buf_slice(&slot->record),
-			    slot->mail) < 0)
+		if (is_for_next_start(v, slot))
+			break;
+		if (add_end(v, slot, slot->end) < 0)
 			return no_memory();
 		slots_drop(&v->slots);
 	}
 	return v->results.out.len > FLUSH_BYTES ? flush(v) : GOING_ON;
 }
 
-static int take_end(struct batch_verb *v, struct slot *slot, const struct taskclient_event *event)
+static int write_interrupted_slot(struct batch_verb *v, struct slot *slot)
 {
-	enum taskclient_status status = event->status;
+	bool is_left = slot->is_given_up && slot->state != SLOT_OVER;
 
-	if (batch_encode(&slot->record, slot->task.line, event, slot->task.program) < 0)
-		return no_memory();
-	slot->failed = status != TASKCLIENT_STATUS_SUCCESS;
-	slot->mail = event->mail;
-	v->n_ends[status == TASKCLIENT_STATUS_SUCCESS     ? 0
-		  : status == TASKCLIENT_STATUS_CANCELLED ? 2
-							  : 1]++;
-	v->n_done++;
+	if (!is_left && !is_for_next_start(v, slot))
+		return 0;
+	if (is_left &&
+		batch_encode_left(&slot->record, slot->task.line, slot->id, slot->task.program) < 0)
+		return -ENOMEM;
+	return add_end(v, slot, BATCH_INTERRUPTED);
+}
+
+/* The last that is written: the next start is told of them, because it must use other ids, for
+ * which no runner has heard of a cancel, and which no answer of now is for. */
+static int write_interrupted(struct batch_verb *v)
+{
+	for (size_t i = 0; v->results.name && i < v->slots.n; i++)
+		if (write_interrupted_slot(v, slots_at(&v->slots, i)) < 0)
+			return no_memory();
+	return GOING_ON;
+}
+
+static int end_slot(struct batch_verb *v, struct slot *slot, enum batch_end end)
+{
+	slot->end = end;
+	v->counts.ends[end]++;
+	v->counts.done += end != BATCH_INTERRUPTED;
 	slots_set(&v->slots, slot, SLOT_OVER);
 	return write_ends(v);
+}
+
+static enum batch_end end_by(const struct slot *slot, enum taskclient_status status)
+{
+	if (status == TASKCLIENT_STATUS_SUCCESS)
+		return BATCH_SUCCEEDED;
+	if (status != TASKCLIENT_STATUS_CANCELLED)
+		return BATCH_FAILED;
+	return slot->is_given_up ? BATCH_INTERRUPTED : BATCH_CANCELLED;
+}
+
+static int take_end(struct batch_verb *v, struct slot *slot, const struct taskclient_event *event)
+{
+	enum batch_end end = end_by(slot, event->status);
+
+	if (batch_encode(&slot->record, slot->task.line, event, slot->task.program,
+		    end == BATCH_INTERRUPTED) < 0)
+		return no_memory();
+	slot->mail = event->mail;
+	return end_slot(v, slot, end);
 }
 
 static int refuse(struct batch_verb *v, struct slot *slot, const char *why)
@@ -360,11 +408,7 @@ static int refuse(struct batch_verb *v, struct slot *slot, const char *why)
 	if (batch_encode_refused(
 		    &slot->record, slot->task.line, slot->id, slot->task.program, why) < 0)
 		return no_memory();
-	slot->failed = true;
-	v->n_ends[1]++;
-	v->n_done++;
-	slots_set(&v->slots, slot, SLOT_OVER);
-	return write_ends(v);
+	return end_slot(v, slot, BATCH_FAILED);
 }
 
 /* ---- ends without a slot ---- */
@@ -423,7 +467,7 @@ static struct stray *take_stray(struct batch_verb *v, const char *id)
 /* Each time that a line is done it has an id of its own. */
 static void name_task(const struct batch_verb *v, const struct batch_task *task, char *ret)
 {
-	unsigned times = v->results.lines[task->line] & LINE_TIMES;
+	unsigned times = v->results.lines[task->line].times;
 
 	if (task->id && times == 0)
 		snprintf(ret, TASKCLIENT_ID_SIZE, "%s", task->id);
@@ -638,10 +682,12 @@ static int cancel_all(struct batch_verb *v)
 	struct taskclient_error err = { 0 };
 
 	for (size_t i = 0; i < v->slots.n; i++) {
-		const struct slot *slot = slots_at(&v->slots, i);
+		struct slot *slot = slots_at(&v->slots, i);
 
-		if (slot->state != SLOT_OVER && slot->state != SLOT_UNSENT &&
-			taskclient_cancel(v->client, slot->id, CANCEL_PATIENCE_MS, &err) < 0)
+		if (slot->state == SLOT_OVER || slot->state == SLOT_UNSENT)
+			continue;
+		slot->is_given_up = true;
+		if (taskclient_cancel(v->client, slot->id, CANCEL_PATIENCE_MS, &err) < 0)
 			return LOST;
 	}
 	return GOING_ON;
@@ -678,7 +724,7 @@ static int wait_ms(struct batch_verb *v)
 	int mine =
 		v->results.out.len > 0 || v->slots.counts[SLOT_UNSENT] > 0 ? FLUSH_US / 1000 : 1000;
 
-	show(v, false);
+	batch_show(&v->show, count(v));
 	bar_ms = bar_draw(&v->show.bar);
 	ms = mine < ms ? mine : ms;
 	return bar_ms >= 0 && bar_ms < ms ? bar_ms : ms;
@@ -803,11 +849,14 @@ static void leave(struct batch_verb *v)
 		(void)taskclient_mailbox_remove(v->client, v->mailbox, &err);
 }
 
+/* Of the whole file, whichever start did it. */
 static int exit_status(const struct batch_verb *v)
 {
+	const uint64_t *ends = v->counts.ends;
+
 	if (v->n_signals > 0)
 		return EXIT_CANCELLED;
-	return v->n_ends[1] + v->n_ends[2] > 0 ? EXIT_TASK_FAILED : EXIT_DONE;
+	return ends[BATCH_FAILED] + ends[BATCH_CANCELLED] > 0 ? EXIT_TASK_FAILED : EXIT_DONE;
 }
 
 static int do_all(struct batch_verb *v)
@@ -831,7 +880,7 @@ static int do_all(struct batch_verb *v)
 		leave(v);
 		r = exit_status(v);
 	}
-	if (flush(v) == EXIT_LOCAL)
+	if (write_interrupted(v) == EXIT_LOCAL || flush(v) == EXIT_LOCAL)
 		r = EXIT_LOCAL;
 	return r;
 }
@@ -843,12 +892,12 @@ static int batch(struct batch_verb *v, const char *file)
 	if (r != 0)
 		return r;
 	if (v->n_todo == 0) {
-		NOTICE(v, "nothing to do: %" PRIu64 " tasks, all done", v->n_tasks);
-		return EXIT_DONE;
+		batch_show_nothing(&v->show, &v->counts);
+		return exit_status(v);
 	}
 	v->may_repeat = v->results.n_known > 0;
 	r = do_all(v);
-	show(v, true);
+	batch_show_last(&v->show, count(v));
 	return r;
 }
 
@@ -913,11 +962,14 @@ const struct verb verb_batch = {
 		"Runs a task for each line of FILE, an object with program, input and what else "
 		"a request has; - is stdin. Results are objects, one in a line, in the order of "
 		"FILE. With --results it can be interrupted, in any way, and started again. Ctrl-C "
-		"sends no more and waits for those that were sent; a second one cancels them.",
+		"sends no more and waits for those that were sent; a second one cancels them, and "
+		"the next start does them again. Counts and exit status are of the whole file, "
+		"whichever start did a line.",
 	.options = options,
 	.shares = SHARES_BROKER | SHARES_QUEUE | SHARES_RESPONSES,
 	.takes_files = true,
-	.exits = "0 all succeeded, 1 one did not, 2 usage, or malformed lines, 3 broker trouble, 4 "
-		 "no such queue or exchange, 6 a file cannot be read or written, 130 interrupted",
+	.exits = "0 all succeeded, 1 one did not, now or by an earlier start, 2 usage, or "
+		 "malformed lines, 3 broker trouble, 4 no such queue or exchange, 6 a file "
+		 "cannot be read or written, 130 interrupted",
 	.run = run,
 };
