@@ -450,6 +450,33 @@ def test_what_ended_behind_what_was_cancelled(runner, client, taskctl, tmp_path)
     assert sorted(mark.read_text().split()) == ["x0", "x0", "x1", "x2", "x2", "x3", "x4", "x4", "x5"]
 
 
+@pytest.mark.parametrize("signals", [2, 3])
+def test_interrupted_again_and_again(runner, client, taskctl, tmp_path, signals):
+    """Whatever was cancelled, or ended too soon for that: one result of each line, in order."""
+    runner()
+    results = tmp_path / "results"
+    n = 80
+    file = write(tmp_path / "tasks", *[say(str(i), ["sleep", 0.02 * (i % 3)]) for i in range(n)])
+
+    def finished():
+        text = results.read_text() if results.exists() else ""
+        return [x for x in rows(text[:text.rfind("\n") + 1]) if not x["interrupted"]]
+
+    for start in range(4):
+        process = taskctl.start("batch", file, "--results", str(results), "--window", "12")
+        wait_until(lambda: len(finished()) > start * n // 8, "some are done")
+        process.send_signal(signal.SIGINT)
+        wait_stderr(process, "no more are sent")
+        for _ in range(1, signals):
+            process.send_signal(signal.SIGINT)
+        assert taskctl.end(process)[0] == 130
+        lines = [x["line"] for x in finished()]
+        assert lines == list(range(1, len(lines) + 1))
+    status, _, err = taskctl("batch", file, "--results", str(results), "--window", "12")
+    assert status == 0, err
+    check_each_once(results, n)
+
+
 def test_third_interrupt(runner, client, taskctl, tmp_path):
     """It does not wait for tasks that take their time to end; they are done again all the same."""
     runner(limits={"grace": "100s", "drain": "100ms"})
