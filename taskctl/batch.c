@@ -46,13 +46,6 @@ enum {
 	OPTION_KEEP,
 };
 
-/* A final response of a task that has no slot (yet): of an earlier connection, or an earlier life.
- */
-struct stray {
-	struct stray *next;
-	struct taskclient_event *event;
-};
-
 struct batch_verb {
 	struct common_options options;
 	struct ask ask;
@@ -72,8 +65,7 @@ struct batch_verb {
 	struct batch_task next; /* read, and has no slot yet */
 	bool may_repeat;        /* something was sent twice, perhaps */
 	uint32_t n_kept;        /* in the mailbox, from before: read first */
-	struct stray *strays;
-	size_t n_strays;
+	struct strays strays;
 	int signal_fd;
 	unsigned n_signals;
 	uint64_t flush_us, again_us;
@@ -413,53 +405,13 @@ static int refuse(struct batch_verb *v, struct slot *slot, const char *why)
 
 /* ---- ends without a slot ---- */
 
-static void stray_free(struct stray *stray)
-{
-	taskclient_event_free(stray->event);
-	free(stray);
-}
-
-static void strays_free(struct batch_verb *v)
-{
-	while (v->strays) {
-		struct stray *stray = v->strays;
-
-		v->strays = stray->next;
-		stray_free(stray);
-	}
-	v->n_strays = 0;
-}
-
 /* Of a task that is still to come in the file: it waits for that. Those of tasks whose results are
  * written look the same, so there is a limit; what is dropped is done again. */
 static int keep_stray(struct batch_verb *v, struct taskclient_event **event)
 {
-	struct stray *stray;
-
-	if ((v->is_read && !v->has_next) || v->n_strays > v->slots.size + v->n_kept)
+	if ((v->is_read && !v->has_next) || v->strays.n > v->slots.size + v->n_kept)
 		return settle(v, (*event)->mail);
-	stray = calloc(1, sizeof(*stray));
-	if (!stray)
-		return no_memory();
-	stray->event = steal_ptr(*event);
-	stray->next = v->strays;
-	v->strays = stray;
-	v->n_strays++;
-	return GOING_ON;
-}
-
-static struct stray *take_stray(struct batch_verb *v, const char *id)
-{
-	for (struct stray **at = &v->strays; *at; at = &(*at)->next) {
-		struct stray *stray = *at;
-
-		if (strcmp(stray->event->id, id) == 0) {
-			*at = stray->next;
-			v->n_strays--;
-			return stray;
-		}
-	}
-	return NULL;
+	return strays_add(&v->strays, event) < 0 ? no_memory() : GOING_ON;
 }
 
 /* ---- sending ---- */
@@ -514,7 +466,7 @@ static int fill_slots(struct batch_verb *v)
 	while (v->n_signals == 0 && v->slots.n < v->slots.size && n_under_way(v) < v->window) {
 		char id[TASKCLIENT_ID_SIZE];
 		struct slot *slot;
-		struct stray *stray;
+		struct taskclient_event *stray;
 		int r = read_next(v);
 
 		if (r != 1)
@@ -524,11 +476,11 @@ static int fill_slots(struct batch_verb *v)
 			return GOING_ON;
 		slot = slots_add(&v->slots, id, &v->next);
 		v->has_next = false;
-		stray = take_stray(v, id);
+		stray = strays_take(&v->strays, id);
 		if (!stray)
 			continue;
-		r = take_end(v, slot, stray->event);
-		stray_free(stray);
+		r = take_end(v, slot, stray);
+		taskclient_event_free(stray);
 		if (r != GOING_ON)
 			return r;
 	}
@@ -791,7 +743,7 @@ static void forget_connection(struct batch_verb *v)
 	v->client = taskclient_close(v->client);
 	v->results.n_mails = 0;
 	v->may_repeat = true;
-	strays_free(v);
+	strays_deinit(&v->strays);
 	for (size_t i = 0; i < v->slots.n; i++) {
 		struct slot *slot = slots_at(&v->slots, i);
 
@@ -922,7 +874,7 @@ static int run(int argc, char **argv)
 		batch_show_deinit(&v.show);
 	}
 	close_fd(v.signal_fd);
-	strays_free(&v);
+	strays_deinit(&v.strays);
 	if (v.has_next)
 		batch_task_deinit(&v.next);
 	taskclient_close(v.client);

@@ -3,8 +3,8 @@
 
 /*
  * What the files of `taskctl batch` share: batch_tasks.c reads tasks, batch_results.c reads and
- * writes results, batch_slots.c keeps what is under way, batch_show.c shows it, batch.c sends and
- * waits.
+ * writes results, batch_slots.c keeps what is under way, batch_strays.c what came before it was
+ * asked for, batch_show.c shows it, batch.c sends and waits.
  */
 
 #include <stdio.h>
@@ -140,6 +140,23 @@ struct slot *slots_add(struct slots *s, const char *id, struct batch_task *task)
 void slots_set(struct slots *s, struct slot *slot, enum slot_state state);
 /* Forgets the oldest. */
 void slots_drop(struct slots *s);
+
+/* ---- strays: final responses of tasks that have no slot (yet), of an earlier connection, or an
+ * earlier life ---- */
+
+struct stray;
+
+struct strays {
+	struct stray *first;
+	size_t n;
+};
+
+/* Takes @event. 0 or -ENOMEM; then it is not taken. */
+int strays_add(struct strays *s, struct taskclient_event **event);
+/* The caller's from now on; NULL: there is none of this id. */
+struct taskclient_event *strays_take(struct strays *s, const char *id);
+/* Usable again after it. */
+void strays_deinit(struct strays *s);
 
 /* ---- what is shown: progress, and a line at the end ---- */
 
