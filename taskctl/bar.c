@@ -15,13 +15,13 @@
 
 #define FRAME_US    50000 /* drawn at most this often */
 #define MESSAGE_MAX 500
-#define BAR_CELLS   24
-#define BAR_COLUMNS (BAR_CELLS + 8) /* "[…] 100% " */
+#define BAR_FRAME   8 /* columns of "[] 100% " */
 #define ERASE_LINE  "\r\033[K"
 
 void bar_init(struct bar *bar, bool quiet)
 {
 	*bar = (struct bar){ .quiet = quiet,
+		.cells = BAR_CELLS,
 		.is_terminal = isatty(STDERR_FILENO) == 1 && display_can_draw() };
 }
 
@@ -34,26 +34,44 @@ void bar_deinit(struct bar *bar)
 static void append_bar(const struct bar *bar, struct buf *out)
 {
 	char cells[BAR_CELLS + 1];
-	int full = (int)(bar->fraction * BAR_CELLS);
+	unsigned full = (unsigned)(bar->fraction * bar->cells);
 
-	for (int i = 0; i < BAR_CELLS; i++)
+	for (unsigned i = 0; i < bar->cells; i++)
 		cells[i] = i < full ? '#' : '.';
-	cells[BAR_CELLS] = '\0';
+	cells[bar->cells] = '\0';
 	(void)buf_printf(out, "[%s] %3d%% ", cells, progress_percent(bar->fraction));
 }
 
-/* A line that is one column too long would begin a new one each time it is drawn. */
+/* Columns: a line that is one too long would begin a new one each time it is drawn. */
+static size_t line_room(void)
+{
+	return display_columns(STDERR_FILENO) - 1;
+}
+
+/* Columns of the bar itself: none where the line has not that many. */
+static size_t bar_width(const struct bar *bar, size_t room)
+{
+	size_t width = bar->cells + BAR_FRAME;
+
+	return bar->has_fraction && room >= width ? width : 0;
+}
+
+size_t bar_room(const struct bar *bar)
+{
+	size_t room = line_room();
+
+	return room - bar_width(bar, room);
+}
+
 static void draw(struct bar *bar)
 {
 	struct buf line = { 0 };
-	size_t room = display_columns(STDERR_FILENO) - 1, len;
+	size_t room = line_room(), width = bar_width(bar, room), len;
 
 	(void)buf_append_text(&line, ERASE_LINE);
-	if (bar->has_fraction && room >= BAR_COLUMNS) {
+	if (width > 0)
 		append_bar(bar, &line);
-		room -= BAR_COLUMNS;
-	}
-	len = display_prefix(buf_slice(&bar->message), room);
+	len = display_prefix(buf_slice(&bar->message), room - width);
 	(void)buf_append(&line, bar->message.data, len);
 	(void)write_all(STDERR_FILENO, buf_slice(&line));
 	buf_deinit(&line);

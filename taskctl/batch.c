@@ -22,18 +22,14 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/parse.h"
-#include "taskctl/bar.h"
 #include "taskctl/batch.h"
-#include "taskctl/display.h"
-#include "taskctl/human.h"
 #include "wire/fingerprint.h"
 
 #define VERB               "batch"
 #define FAULTS_MAX         10     /* so many malformed lines are told */
 #define FLUSH_US           100000 /* results are this long in memory */
 #define FLUSH_BYTES        (1 << 20)
-#define AGAIN_US           500000   /* before what a queue refused is sent again */
-#define LINE_US            10000000 /* between lines of progress, where there is no terminal */
+#define AGAIN_US           500000 /* before what a queue refused is sent again */
 #define PAUSE_MAX_MS       3000
 #define CANCEL_PATIENCE_MS 10000
 #define NAME_MAX_LEN       60
@@ -50,13 +46,6 @@ enum {
 	OPTION_KEEP,
 };
 
-/* A final response of a task that has no slot (yet): of an earlier connection, or an earlier life.
- */
-struct stray {
-	struct stray *next;
-	struct taskclient_event *event;
-};
-
 struct batch_verb {
 	struct common_options options;
 	struct ask ask;
@@ -64,23 +53,22 @@ struct batch_verb {
 	struct batch_results results;
 	struct slots slots;
 	struct taskclient *client;
-	struct bar bar;
+	struct batch_show show;
 	const char *given_name;
 	char name[TASKCLIENT_ID_MAX], mailbox[TASKCLIENT_MAILBOX_SIZE];
 	uint64_t keep_ms, window;
-	bool retry_failed, quiet;
-	uint64_t n_tasks;                   /* in the file */
-	uint64_t n_todo, n_done, n_ends[3]; /* of this life; ends: succeeded, failed, cancelled */
-	bool is_read;                       /* the file is at its end */
+	bool retry_failed;
+	uint64_t n_todo;
+	struct batch_counts counts; /* but for what the slots know */
+	bool is_read;               /* the file is at its end */
 	bool has_next;
 	struct batch_task next; /* read, and has no slot yet */
 	bool may_repeat;        /* something was sent twice, perhaps */
 	uint32_t n_kept;        /* in the mailbox, from before: read first */
-	struct stray *strays;
-	size_t n_strays;
+	struct strays strays;
 	int signal_fd;
 	unsigned n_signals;
-	uint64_t started_us, flush_us, again_us, line_us;
+	uint64_t flush_us, again_us;
 };
 
 /* ---- options ---- */
@@ -131,7 +119,7 @@ static int take_option(void *verb, int c)
 		return read_duration(VERB, "--keep", optarg, &v->keep_ms) == 0 ? GOING_ON
 									       : EXIT_USAGE;
 	case 'q':
-		v->quiet = true;
+		v->show.quiet = true;
 		return GOING_ON;
 	default:
 		return ask_take_option(VERB, &v->ask, c);
@@ -146,6 +134,9 @@ static int check_options(struct batch_verb *v, int argc, char **argv)
 		return usage_error(VERB, "'%s' is too much: one file", argv[optind + 1]);
 	if (v->source.template && !v->source.is_table)
 		return usage_error(VERB, "--input-template is for a --table");
+	if (v->source.template && batch_open_brace(v->source.template))
+		return usage_error(VERB, "--input-template: a brace is not closed: '%s'",
+			batch_open_brace(v->source.template));
 	if (v->retry_failed && !v->results.name)
 		return usage_error(VERB, "--retry-failed needs the --results of before");
 	if (v->source.is_table && !v->ask.request.program)
@@ -192,7 +183,7 @@ static int read_through(struct batch_verb *v, uint64_t *ret_print)
 			say("cannot read %s: %s", v->source.name, err.text);
 			return EXIT_LOCAL;
 		}
-		v->n_tasks++;
+		v->counts.tasks++;
 		*ret_print = mix(*ret_print, &task);
 		batch_task_deinit(&task);
 	}
@@ -202,14 +193,24 @@ static int read_through(struct batch_verb *v, uint64_t *ret_print)
 	return EXIT_USAGE;
 }
 
-/* Which tasks are left. */
+/* Which tasks are left, and how those ended that are not. */
+static void count_task(struct batch_verb *v, uint64_t line)
+{
+	if (batch_is_wanted(&v->results, line, v->retry_failed)) {
+		v->n_todo++;
+		return;
+	}
+	v->counts.earlier++;
+	v->counts.ends[v->results.lines[line].end]++;
+}
+
 static int count_todo(struct batch_verb *v)
 {
 	struct batch_task task;
 	int r = batch_rewind(&v->source);
 
 	while (r == 0 && (r = batch_next(&v->source, &task, NULL)) > 0) {
-		v->n_todo += batch_is_wanted(&v->results, task.line, v->retry_failed);
+		count_task(v, task.line);
 		batch_task_deinit(&task);
 		r = 0;
 	}
@@ -260,71 +261,27 @@ static int prepare(struct batch_verb *v, const char *file)
 
 /* ---- what is shown ---- */
 
-static void append_rate(const struct batch_verb *v, struct buf *out)
+static const struct batch_counts *count(struct batch_verb *v)
 {
-	double seconds = (double)(clock_now_us() - v->started_us) / 1e6;
-	double rate = seconds > 0 ? (double)v->n_done / seconds : 0;
+	const size_t *states = v->slots.counts;
 
-	if (v->n_done == 0)
-		return;
-	(void)buf_append_text(out, " · ");
-	(void)human_rate(out, rate);
-	if (v->n_done < v->n_todo) {
-		(void)buf_append_text(out, " · ");
-		(void)human_age(out, (int64_t)((double)(v->n_todo - v->n_done) / rate * 1000));
-		(void)buf_append_text(out, " left");
-	}
+	v->counts.waiting = states[SLOT_SENT] + states[SLOT_QUEUED];
+	v->counts.running = states[SLOT_RUNNING];
+	return &v->counts;
 }
 
-static void append_counts(const struct batch_verb *v, struct buf *out)
-{
-	const size_t *counts = v->slots.counts;
-	const struct state_count states[] = {
-		{ "waiting", counts[SLOT_SENT] + counts[SLOT_QUEUED] },
-		{ "running", counts[SLOT_RUNNING] },
-		{ "succeeded", v->n_ends[0] },
-		{ "failed", v->n_ends[1] },
-		{ "cancelled", v->n_ends[2] },
-	};
-
-	(void)buf_printf(out, "%" PRIu64 " of %" PRIu64 ": ", v->n_done, v->n_todo);
-	(void)display_counts(out, states, sizeof(states) / sizeof(*states), false);
-	append_rate(v, out);
-}
-
-static void show(struct batch_verb *v, bool is_last)
-{
-	uint64_t now = clock_now_us();
-	cleanup_with(buf_deinit) struct buf text = { 0 };
-
-	if (v->quiet || (!v->bar.is_terminal && !is_last && now < v->line_us))
-		return;
-	append_counts(v, &text);
-	if (is_last)
-		bar_hide(&v->bar);
-	if (is_last || !v->bar.is_terminal) {
-		v->line_us = now + LINE_US;
-		say("%.*s", (int)text.len, text.data ? text.data : "");
-		return;
-	}
-	v->bar.has_fraction = true;
-	v->bar.fraction = v->n_todo > 0 ? (double)v->n_done / (double)v->n_todo : 1;
-	if (buf_append(&text, "", 1) == 0)
-		bar_text(&v->bar, text.data);
-}
-
-#define NOTICE(v, ...)                       \
-	do {                                 \
-		if (!(v)->quiet) {           \
-			bar_hide(&(v)->bar); \
-			say(__VA_ARGS__);    \
-		}                            \
+#define NOTICE(v, ...)                            \
+	do {                                      \
+		if (!(v)->show.quiet) {           \
+			bar_hide(&(v)->show.bar); \
+			say(__VA_ARGS__);         \
+		}                                 \
 	} while (0)
 
-#define COMPLAIN(v, ...)             \
-	do {                         \
-		bar_hide(&(v)->bar); \
-		say(__VA_ARGS__);    \
+#define COMPLAIN(v, ...)                  \
+	do {                              \
+		bar_hide(&(v)->show.bar); \
+		say(__VA_ARGS__);         \
 	} while (0)
 
 /* ---- results ---- */
@@ -360,34 +317,82 @@ static int flush(struct batch_verb *v)
 	return r;
 }
 
-/* All ends that wait for none before them. */
+/* Where the next start does it again. */
+static bool is_for_next_start(const struct batch_verb *v, const struct slot *slot)
+{
+	return v->results.name && slot->end == BATCH_INTERRUPTED;
+}
+
+static int add_end(struct batch_verb *v, const struct slot *slot, enum batch_end end)
+{
+	return batch_add(&v->results, slot->task.line, end, buf_slice(&slot->record), slot->mail);
+}
+
+/* All ends that wait for none before them. What comes after one that the next start does again
+ * stays at the broker until then, for results are in order. */
 static int write_ends(struct batch_verb *v)
 {
 	while (v->slots.n > 0 && slots_at(&v->slots, 0)->state == SLOT_OVER) {
 		struct slot *slot = slots_at(&v->slots, 0);
 
-		if (batch_add(&v->results, slot->task.line, slot->failed, buf_slice(&slot->record),
-			    slot->mail) < 0)
+		if (is_for_next_start(v, slot))
+			break;
+		if (add_end(v, slot, slot->end) < 0)
 			return no_memory();
 		slots_drop(&v->slots);
 	}
 	return v->results.out.len > FLUSH_BYTES ? flush(v) : GOING_ON;
 }
 
-static int take_end(struct batch_verb *v, struct slot *slot, const struct taskclient_event *event)
+static int write_interrupted_slot(struct batch_verb *v, struct slot *slot)
 {
-	enum taskclient_status status = event->status;
+	bool is_left = slot->is_given_up && slot->state != SLOT_OVER;
 
-	if (batch_encode(&slot->record, slot->task.line, event, slot->task.program) < 0)
-		return no_memory();
-	slot->failed = status != TASKCLIENT_STATUS_SUCCESS;
-	slot->mail = event->mail;
-	v->n_ends[status == TASKCLIENT_STATUS_SUCCESS     ? 0
-		  : status == TASKCLIENT_STATUS_CANCELLED ? 2
-							  : 1]++;
-	v->n_done++;
+	if (!is_left && !is_for_next_start(v, slot))
+		return 0;
+	if (is_left &&
+		batch_encode_left(&slot->record, slot->task.line, slot->id, slot->task.program) < 0)
+		return -ENOMEM;
+	return add_end(v, slot, BATCH_INTERRUPTED);
+}
+
+/* The last that is written: the next start is told of them, because it must use other ids, for
+ * which no runner has heard of a cancel, and which no answer of now is for. */
+static int write_interrupted(struct batch_verb *v)
+{
+	for (size_t i = 0; v->results.name && i < v->slots.n; i++)
+		if (write_interrupted_slot(v, slots_at(&v->slots, i)) < 0)
+			return no_memory();
+	return GOING_ON;
+}
+
+static int end_slot(struct batch_verb *v, struct slot *slot, enum batch_end end)
+{
+	slot->end = end;
+	v->counts.ends[end]++;
+	v->counts.done += end != BATCH_INTERRUPTED;
 	slots_set(&v->slots, slot, SLOT_OVER);
 	return write_ends(v);
+}
+
+static enum batch_end end_by(const struct slot *slot, enum taskclient_status status)
+{
+	if (status == TASKCLIENT_STATUS_SUCCESS)
+		return BATCH_SUCCEEDED;
+	if (status != TASKCLIENT_STATUS_CANCELLED)
+		return BATCH_FAILED;
+	return slot->is_given_up ? BATCH_INTERRUPTED : BATCH_CANCELLED;
+}
+
+static int take_end(struct batch_verb *v, struct slot *slot, const struct taskclient_event *event)
+{
+	enum batch_end end = end_by(slot, event->status);
+
+	if (batch_encode(&slot->record, slot->task.line, event, slot->task.program,
+		    end == BATCH_INTERRUPTED) < 0)
+		return no_memory();
+	slot->mail = event->mail;
+	return end_slot(v, slot, end);
 }
 
 static int refuse(struct batch_verb *v, struct slot *slot, const char *why)
@@ -395,62 +400,18 @@ static int refuse(struct batch_verb *v, struct slot *slot, const char *why)
 	if (batch_encode_refused(
 		    &slot->record, slot->task.line, slot->id, slot->task.program, why) < 0)
 		return no_memory();
-	slot->failed = true;
-	v->n_ends[1]++;
-	v->n_done++;
-	slots_set(&v->slots, slot, SLOT_OVER);
-	return write_ends(v);
+	return end_slot(v, slot, BATCH_FAILED);
 }
 
 /* ---- ends without a slot ---- */
-
-static void stray_free(struct stray *stray)
-{
-	taskclient_event_free(stray->event);
-	free(stray);
-}
-
-static void strays_free(struct batch_verb *v)
-{
-	while (v->strays) {
-		struct stray *stray = v->strays;
-
-		v->strays = stray->next;
-		stray_free(stray);
-	}
-	v->n_strays = 0;
-}
 
 /* Of a task that is still to come in the file: it waits for that. Those of tasks whose results are
  * written look the same, so there is a limit; what is dropped is done again. */
 static int keep_stray(struct batch_verb *v, struct taskclient_event **event)
 {
-	struct stray *stray;
-
-	if ((v->is_read && !v->has_next) || v->n_strays > v->slots.size + v->n_kept)
+	if ((v->is_read && !v->has_next) || v->strays.n > v->slots.size + v->n_kept)
 		return settle(v, (*event)->mail);
-	stray = calloc(1, sizeof(*stray));
-	if (!stray)
-		return no_memory();
-	stray->event = steal_ptr(*event);
-	stray->next = v->strays;
-	v->strays = stray;
-	v->n_strays++;
-	return GOING_ON;
-}
-
-static struct stray *take_stray(struct batch_verb *v, const char *id)
-{
-	for (struct stray **at = &v->strays; *at; at = &(*at)->next) {
-		struct stray *stray = *at;
-
-		if (strcmp(stray->event->id, id) == 0) {
-			*at = stray->next;
-			v->n_strays--;
-			return stray;
-		}
-	}
-	return NULL;
+	return strays_add(&v->strays, event) < 0 ? no_memory() : GOING_ON;
 }
 
 /* ---- sending ---- */
@@ -458,7 +419,7 @@ static struct stray *take_stray(struct batch_verb *v, const char *id)
 /* Each time that a line is done it has an id of its own. */
 static void name_task(const struct batch_verb *v, const struct batch_task *task, char *ret)
 {
-	unsigned times = v->results.lines[task->line] & LINE_TIMES;
+	unsigned times = v->results.lines[task->line].times;
 
 	if (task->id && times == 0)
 		snprintf(ret, TASKCLIENT_ID_SIZE, "%s", task->id);
@@ -505,7 +466,7 @@ static int fill_slots(struct batch_verb *v)
 	while (v->n_signals == 0 && v->slots.n < v->slots.size && n_under_way(v) < v->window) {
 		char id[TASKCLIENT_ID_SIZE];
 		struct slot *slot;
-		struct stray *stray;
+		struct taskclient_event *stray;
 		int r = read_next(v);
 
 		if (r != 1)
@@ -515,11 +476,11 @@ static int fill_slots(struct batch_verb *v)
 			return GOING_ON;
 		slot = slots_add(&v->slots, id, &v->next);
 		v->has_next = false;
-		stray = take_stray(v, id);
+		stray = strays_take(&v->strays, id);
 		if (!stray)
 			continue;
-		r = take_end(v, slot, stray->event);
-		stray_free(stray);
+		r = take_end(v, slot, stray);
+		taskclient_event_free(stray);
 		if (r != GOING_ON)
 			return r;
 	}
@@ -673,10 +634,12 @@ static int cancel_all(struct batch_verb *v)
 	struct taskclient_error err = { 0 };
 
 	for (size_t i = 0; i < v->slots.n; i++) {
-		const struct slot *slot = slots_at(&v->slots, i);
+		struct slot *slot = slots_at(&v->slots, i);
 
-		if (slot->state != SLOT_OVER && slot->state != SLOT_UNSENT &&
-			taskclient_cancel(v->client, slot->id, CANCEL_PATIENCE_MS, &err) < 0)
+		if (slot->state == SLOT_OVER || slot->state == SLOT_UNSENT)
+			continue;
+		slot->is_given_up = true;
+		if (taskclient_cancel(v->client, slot->id, CANCEL_PATIENCE_MS, &err) < 0)
 			return LOST;
 	}
 	return GOING_ON;
@@ -713,8 +676,8 @@ static int wait_ms(struct batch_verb *v)
 	int mine =
 		v->results.out.len > 0 || v->slots.counts[SLOT_UNSENT] > 0 ? FLUSH_US / 1000 : 1000;
 
-	show(v, false);
-	bar_ms = bar_draw(&v->bar);
+	batch_show(&v->show, count(v));
+	bar_ms = bar_draw(&v->show.bar);
 	ms = mine < ms ? mine : ms;
 	return bar_ms >= 0 && bar_ms < ms ? bar_ms : ms;
 }
@@ -780,7 +743,7 @@ static void forget_connection(struct batch_verb *v)
 	v->client = taskclient_close(v->client);
 	v->results.n_mails = 0;
 	v->may_repeat = true;
-	strays_free(v);
+	strays_deinit(&v->strays);
 	for (size_t i = 0; i < v->slots.n; i++) {
 		struct slot *slot = slots_at(&v->slots, i);
 
@@ -838,11 +801,14 @@ static void leave(struct batch_verb *v)
 		(void)taskclient_mailbox_remove(v->client, v->mailbox, &err);
 }
 
+/* Of the whole file, whichever start did it. */
 static int exit_status(const struct batch_verb *v)
 {
+	const uint64_t *ends = v->counts.ends;
+
 	if (v->n_signals > 0)
 		return EXIT_CANCELLED;
-	return v->n_ends[1] + v->n_ends[2] > 0 ? EXIT_TASK_FAILED : EXIT_DONE;
+	return ends[BATCH_FAILED] + ends[BATCH_CANCELLED] > 0 ? EXIT_TASK_FAILED : EXIT_DONE;
 }
 
 static int do_all(struct batch_verb *v)
@@ -851,8 +817,7 @@ static int do_all(struct batch_verb *v)
 	int r = open_client(&v->options.broker, &v->client);
 
 	r = r == 0 ? catch_signals(v) : r;
-	v->started_us = clock_now_us();
-	v->line_us = v->started_us + LINE_US;
+	batch_show_start(&v->show);
 	while (r == GOING_ON) {
 		r = open_mailbox(v, &err);
 		v->may_repeat = v->may_repeat || v->n_kept > 0;
@@ -867,7 +832,7 @@ static int do_all(struct batch_verb *v)
 		leave(v);
 		r = exit_status(v);
 	}
-	if (flush(v) == EXIT_LOCAL)
+	if (write_interrupted(v) == EXIT_LOCAL || flush(v) == EXIT_LOCAL)
 		r = EXIT_LOCAL;
 	return r;
 }
@@ -879,12 +844,12 @@ static int batch(struct batch_verb *v, const char *file)
 	if (r != 0)
 		return r;
 	if (v->n_todo == 0) {
-		NOTICE(v, "nothing to do: %" PRIu64 " tasks, all done", v->n_tasks);
-		return EXIT_DONE;
+		batch_show_nothing(&v->show, &v->counts);
+		return exit_status(v);
 	}
 	v->may_repeat = v->results.n_known > 0;
 	r = do_all(v);
-	show(v, true);
+	batch_show_last(&v->show, count(v));
 	return r;
 }
 
@@ -904,12 +869,12 @@ static int run(int argc, char **argv)
 	if (r == GOING_ON)
 		r = check_options(&v, argc, argv);
 	if (r == GOING_ON) {
-		bar_init(&v.bar, v.quiet);
+		batch_show_init(&v.show);
 		r = batch(&v, argv[optind]);
-		bar_deinit(&v.bar);
+		batch_show_deinit(&v.show);
 	}
 	close_fd(v.signal_fd);
-	strays_free(&v);
+	strays_deinit(&v.strays);
 	if (v.has_next)
 		batch_task_deinit(&v.next);
 	taskclient_close(v.client);
@@ -949,11 +914,14 @@ const struct verb verb_batch = {
 		"Runs a task for each line of FILE, an object with program, input and what else "
 		"a request has; - is stdin. Results are objects, one in a line, in the order of "
 		"FILE. With --results it can be interrupted, in any way, and started again. Ctrl-C "
-		"sends no more and waits for those that were sent; a second one cancels them.",
+		"sends no more and waits for those that were sent; a second one cancels them, and "
+		"the next start does them again. Counts and exit status are of the whole file, "
+		"whichever start did a line.",
 	.options = options,
 	.shares = SHARES_BROKER | SHARES_QUEUE | SHARES_RESPONSES,
 	.takes_files = true,
-	.exits = "0 all succeeded, 1 one did not, 2 usage, or malformed lines, 3 broker trouble, 4 "
-		 "no such queue or exchange, 6 a file cannot be read or written, 130 interrupted",
+	.exits = "0 all succeeded, 1 one did not, now or by an earlier start, 2 usage, or "
+		 "malformed lines, 3 broker trouble, 4 no such queue or exchange, 6 a file "
+		 "cannot be read or written, 130 interrupted",
 	.run = run,
 };

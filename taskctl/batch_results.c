@@ -17,38 +17,77 @@
 
 /* ---- what is there ---- */
 
-static int fault(const struct batch_results *r, uint64_t number, const char *what)
+static const char *const begin_of_record = "{\"line\"";
+
+static int refuse(const struct batch_results *r, const char *why, uint64_t number)
 {
-	say("%s: line %" PRIu64 ": %s", r->name, number, what);
+	say("--results: %s %s (line %" PRIu64 "); it is left as it is, and nothing was sent",
+		r->name, why, number);
 	return EXIT_USAGE;
+}
+
+/* A cancelled line that does not say whose wish it was, as earlier versions wrote, may have been
+ * cut off by an interruption: it is done again rather than lost. */
+static enum batch_end end_of(const struct record *record, const char *state)
+{
+	const char *interrupted = record_text(record, "interrupted");
+
+	if (strcmp(state, "succeeded") == 0)
+		return BATCH_SUCCEEDED;
+	if (strcmp(state, "cancelled") != 0)
+		return BATCH_FAILED;
+	return interrupted && strcmp(interrupted, "false") == 0 ? BATCH_CANCELLED
+								: BATCH_INTERRUPTED;
+}
+
+static void note(struct batch_results *r, uint64_t line, enum batch_end end)
+{
+	struct batch_line *known = &r->lines[line];
+
+	r->n_known += known->end == BATCH_NONE;
+	known->times += known->times < UINT16_MAX;
+	known->end = (unsigned char)end;
 }
 
 static int take_line(struct batch_results *r, uint64_t number, struct slice line)
 {
 	struct record record = { 0 };
-	struct error err = { 0 };
 	int64_t of = 0;
-	const char *state;
-	int result = 0;
+	const char *state = NULL;
+	int e = record_decode(line, "application/json", &record, NULL), result = 0;
 
-	if (record_decode(line, "application/json", &record, &err) < 0)
-		result = fault(r, number, err.code ? err.text : "it cannot be read");
-	else if (!record_int(&record, "line", &of) || of < 1 ||
-		 !(state = record_text(&record, "state")))
-		result = fault(r, number, "this is no result of a batch");
-	else if ((uint64_t)of > r->n_lines)
-		result = fault(r, number, "a result of another batch: this one has fewer lines");
-	if (result == 0) {
-		unsigned char *known = &r->lines[of];
-		unsigned times = (*known & LINE_TIMES) < LINE_TIMES ? (*known & LINE_TIMES) + 1u
-								    : LINE_TIMES;
-
-		r->n_known += *known == 0;
-		*known = (unsigned char)(times |
-					 (strcmp(state, "succeeded") != 0 ? LINE_FAILED : 0));
+	if (e == 0 && record_int(&record, "line", &of) && of > 0)
+		state = record_text(&record, "state");
+	if (e == -ENOMEM) {
+		say("out of memory");
+		result = EXIT_LOCAL;
+	} else if (!state) {
+		result = refuse(r, "is no results file of batch", number);
+	} else if ((uint64_t)of > r->n_lines) {
+		result = refuse(r, "is of another batch: this one has fewer lines", number);
+	} else {
+		note(r, (uint64_t)of, end_of(&record, state));
 	}
 	record_deinit(&record);
 	return result;
+}
+
+/* What an interruption left half written: at least its beginning is ours. Zeros are what some file
+ * systems leave when the power fails. */
+static bool is_torn(struct slice rest)
+{
+	size_t len = strlen(begin_of_record);
+
+	return *rest.data == '\0' ||
+	       strncmp(rest.data, begin_of_record, rest.len < len ? rest.len : len) == 0;
+}
+
+static int cut_off(const struct batch_results *r, off_t whole)
+{
+	if (ftruncate(r->fd, whole) == 0)
+		return 0;
+	say("--results: %s: %s", r->name, strerror(errno));
+	return EXIT_LOCAL;
 }
 
 static int read_known(struct batch_results *r, FILE *file)
@@ -64,11 +103,15 @@ static int read_known(struct batch_results *r, FILE *file)
 		result = take_line(r, ++number, (struct slice){ line, (size_t)n - 1 });
 		whole += n;
 	}
-	free(line);
-	if (result == 0 && ftruncate(r->fd, whole) < 0) {
-		say("--results: %s: %s", r->name, strerror(errno));
+	if (result == 0 && ferror(file)) {
+		say("--results: cannot read %s: %s", r->name, strerror(errno));
 		result = EXIT_LOCAL;
+	} else if (result == 0 && n > 0) {
+		result = number > 0 || is_torn((struct slice){ line, (size_t)n })
+				 ? cut_off(r, whole)
+				 : refuse(r, "is no results file of batch", 1);
 	}
+	free(line);
 	return result;
 }
 
@@ -100,7 +143,7 @@ static int open_file(struct batch_results *r)
 int batch_results_open(struct batch_results *r, uint64_t n_lines)
 {
 	r->n_lines = n_lines;
-	r->lines = calloc(n_lines + 1, 1);
+	r->lines = calloc(n_lines + 1, sizeof(*r->lines));
 	if (!r->lines)
 		return EXIT_LOCAL;
 	if (r->name)
@@ -121,7 +164,10 @@ void batch_results_close(struct batch_results *r)
 
 bool batch_is_wanted(const struct batch_results *r, uint64_t line, bool retry_failed)
 {
-	return r->lines[line] == 0 || (retry_failed && r->lines[line] & LINE_FAILED);
+	enum batch_end end = r->lines[line].end;
+
+	return end == BATCH_NONE || end == BATCH_INTERRUPTED ||
+	       (retry_failed && end != BATCH_SUCCEEDED);
 }
 
 /* ---- records ---- */
@@ -156,23 +202,32 @@ static int put_output(struct buf *out, struct slice bytes)
 	return base64_encode_quoted(out, bytes);
 }
 
-static int put_begin(struct buf *out, uint64_t line, const char *id, const char *program,
-	const char *state, const char *cause, struct slice message)
+/* What each record begins with. */
+struct head {
+	uint64_t line;
+	const char *id, *program, *state, *cause;
+	bool interrupted;
+	struct slice message;
+};
+
+static int put_begin(struct buf *out, const struct head *head)
 {
-	int r = buf_printf(out, "{\"line\":%" PRIu64, line);
+	int r = buf_printf(out, "%s:%" PRIu64, begin_of_record, head->line);
 
 	if (r == 0)
-		r = put_text(out, "id", id);
+		r = put_text(out, "id", head->id);
 	if (r == 0)
-		r = put_text(out, "program", program);
+		r = put_text(out, "program", head->program);
 	if (r == 0)
-		r = put_text(out, "state", state);
+		r = put_text(out, "state", head->state);
 	if (r == 0)
-		r = put_text(out, "cause", cause);
+		r = put_text(out, "cause", head->cause);
 	if (r == 0)
-		r = buf_append_text(out, ",\"message\":");
+		r = buf_printf(out,
+			",\"interrupted\":%s,\"message\":", head->interrupted ? "true" : "false");
 	if (r == 0)
-		r = message.data ? json_quote(out, message) : buf_append_text(out, "null");
+		r = head->message.data ? json_quote(out, head->message)
+				       : buf_append_text(out, "null");
 	return r;
 }
 
@@ -209,13 +264,21 @@ static int put_end(struct buf *out, const char *text_out, const char *text_err)
 	return r < 0 ? r : buf_append_text(out, "}\n");
 }
 
-int batch_encode(
-	struct buf *ret, uint64_t line, const struct taskclient_event *event, const char *program)
+int batch_encode(struct buf *ret, uint64_t line, const struct taskclient_event *event,
+	const char *program, bool interrupted)
 {
 	bool ok = event->status == TASKCLIENT_STATUS_SUCCESS;
 	struct slice output = { event->output, event->output_len };
-	int r = put_begin(ret, line, event->id, program, final_state(event->status), event->cause,
-		ok ? (struct slice){ 0 } : output);
+	const struct head head = {
+		.line = line,
+		.id = event->id,
+		.program = program,
+		.state = final_state(event->status),
+		.cause = event->cause,
+		.interrupted = interrupted,
+		.message = ok ? (struct slice){ 0 } : output,
+	};
+	int r = put_begin(ret, &head);
 
 	if (r == 0 && ok)
 		r = put_output(ret, output.data ? output : slice_of(""));
@@ -226,8 +289,8 @@ int batch_encode(
 	return r < 0 ? r : put_end(ret, event->stdout_text, event->stderr_text);
 }
 
-int batch_encode_refused(
-	struct buf *ret, uint64_t line, const char *id, const char *program, const char *why)
+/* Of a task of which no runner has said anything. */
+static int encode_unanswered(struct buf *ret, const struct head *head)
 {
 	const struct taskclient_event none = {
 		.exit_code = TASKCLIENT_UNKNOWN,
@@ -236,13 +299,38 @@ int batch_encode_refused(
 		.cpu_ms = TASKCLIENT_UNKNOWN,
 		.peak_memory = TASKCLIENT_UNKNOWN,
 	};
-	int r = put_begin(ret, line, id, program, "failed", "refused", slice_of(why));
+	int r = put_begin(ret, head);
 
 	if (r == 0)
 		r = buf_append_text(ret, ",\"output\":null,\"output_base64\":null");
 	if (r == 0)
 		r = put_facts(ret, &none);
 	return r < 0 ? r : put_end(ret, "", "");
+}
+
+int batch_encode_refused(
+	struct buf *ret, uint64_t line, const char *id, const char *program, const char *why)
+{
+	return encode_unanswered(ret, &(struct head){
+					      .line = line,
+					      .id = id,
+					      .program = program,
+					      .state = "failed",
+					      .cause = "refused",
+					      .message = slice_of(why),
+				      });
+}
+
+int batch_encode_left(struct buf *ret, uint64_t line, const char *id, const char *program)
+{
+	return encode_unanswered(ret, &(struct head){
+					      .line = line,
+					      .id = id,
+					      .program = program,
+					      .state = "cancelled",
+					      .interrupted = true,
+					      .message = slice_of("its end was not waited for"),
+				      });
 }
 
 /* ---- writing ---- */
@@ -264,20 +352,15 @@ static int add_mail(struct batch_results *r, uint64_t mail)
 	return 0;
 }
 
-int batch_add(
-	struct batch_results *r, uint64_t line, bool failed, struct slice record, uint64_t mail)
+int batch_add(struct batch_results *r, uint64_t line, enum batch_end end, struct slice record,
+	uint64_t mail)
 {
 	int result = buf_append(&r->out, record.data, record.len);
 
 	if (result == 0)
 		result = add_mail(r, mail);
-	if (result == 0) {
-		unsigned times = r->lines[line] & LINE_TIMES;
-
-		r->n_known += r->lines[line] == 0;
-		times += times < LINE_TIMES;
-		r->lines[line] = (unsigned char)(times | (failed ? LINE_FAILED : 0));
-	}
+	if (result == 0)
+		note(r, line, end);
 	return result;
 }
 

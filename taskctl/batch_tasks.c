@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -47,11 +49,12 @@ static int read_line(struct batch_source *s, size_t *len)
 	char *line = NULL;
 	size_t size = 0;
 	ssize_t n = getline(&line, &size, s->file);
+	int e = errno;
 	char *grown;
 
 	if (n < 0) {
 		free(line);
-		return ferror(s->file) ? -EIO : 0;
+		return ferror(s->file) ? -e : 0;
 	}
 	s->next_line++;
 	grown = realloc(s->text, *len + (size_t)n + 1);
@@ -152,9 +155,13 @@ static int read_header(struct batch_source *s)
 	r = read_record(s);
 	if (r == 0)
 		return 0; /* no header: no tasks */
-	if (r < 0) {
-		say("%s: line 1: cannot be read, or a quote is not closed", s->name);
+	if (r == -EBADMSG) {
+		say("%s: line %" PRIu64 ": a quote is not closed", s->name, s->line);
 		return EXIT_USAGE;
+	}
+	if (r < 0) {
+		say("cannot read %s: %s", s->name, strerror(-r));
+		return EXIT_LOCAL;
 	}
 	s->separator = strchr(s->text, '\t') ? '\t' : ',';
 	s->columns = calloc(count_fields(s->text, s->separator), sizeof(*s->columns));
@@ -178,7 +185,17 @@ static char *const *find_column(const struct batch_source *s, struct slice name)
 	return NULL;
 }
 
-/* "{name}" stands for the field of that column, "{{" for "{". */
+const char *batch_open_brace(const char *template)
+{
+	for (const char *at = template; (at = strchr(at, '{')); at++) {
+		if (at[1] != '{' && !strchr(at, '}'))
+			return at;
+		at = at[1] == '{' ? at + 1 : strchr(at, '}');
+	}
+	return NULL;
+}
+
+/* "{name}" stands for the field of that column, "{{" for "{". All braces are closed. */
 static int fill_template(
 	const struct batch_source *s, char *const *fields, struct buf *out, struct error *err)
 {
@@ -204,7 +221,7 @@ static int fill_template(
 				"the template names a column that is not there: %.*s", (int)len,
 				at + 1);
 		r = buf_append_text(out, fields[column - s->columns]);
-		at += len + 1 + (at[len + 1] == '}');
+		at += len + 2;
 	}
 	return r;
 }
@@ -383,47 +400,84 @@ static int take_minutes(const struct member *m, struct batch_task *task, struct 
 	return take_time(m, 60000, task, err);
 }
 
-static const struct {
-	const char *name;
-	int (*take)(const struct member *m, struct batch_task *task, struct error *err);
-} members[] = {
-	{ "id", take_id },
-	{ "script", take_program },
-	{ "program", take_program },
-	{ "input", take_input },
-	{ "input_base64", take_bytes },
-	{ "group", take_group },
-	{ "labels", take_labels },
-	{ "priority", take_priority },
-	{ "depth", take_depth },
-	{ "hold", take_hold },
-	{ "userId", take_user },
-	{ "user", take_user },
-	{ "projectId", take_project },
-	{ "project", take_project },
-	{ "timeoutSeconds", take_seconds },
-	{ "timeoutMinutes", take_minutes },
+/* What members are about: each is said once. */
+enum part {
+	PART_ID,
+	PART_PROGRAM,
+	PART_INPUT,
+	PART_GROUP,
+	PART_LABELS,
+	PART_PRIORITY,
+	PART_DEPTH,
+	PART_HOLD,
+	PART_USER,
+	PART_PROJECT,
+	PART_TIMEOUT,
+	N_PARTS,
 };
 
-/* A name that is not known would be a wish that is not heard. */
-static int take_member(const struct member *m, struct batch_task *task, struct error *err)
+static const struct known_member {
+	const char *name;
+	enum part part;
+	int (*take)(const struct member *m, struct batch_task *task, struct error *err);
+} members[] = {
+	{ "id", PART_ID, take_id },
+	{ "script", PART_PROGRAM, take_program },
+	{ "program", PART_PROGRAM, take_program },
+	{ "input", PART_INPUT, take_input },
+	{ "input_base64", PART_INPUT, take_bytes },
+	{ "group", PART_GROUP, take_group },
+	{ "labels", PART_LABELS, take_labels },
+	{ "priority", PART_PRIORITY, take_priority },
+	{ "depth", PART_DEPTH, take_depth },
+	{ "hold", PART_HOLD, take_hold },
+	{ "userId", PART_USER, take_user },
+	{ "user", PART_USER, take_user },
+	{ "projectId", PART_PROJECT, take_project },
+	{ "project", PART_PROJECT, take_project },
+	{ "timeoutSeconds", PART_TIMEOUT, take_seconds },
+	{ "timeoutMinutes", PART_TIMEOUT, take_minutes },
+};
+
+static const struct known_member *find_member(const struct member *m)
 {
 	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
 		if (member_is(m, members[i].name))
-			return member_is_null(m) ? 0 : members[i].take(m, task, err);
-	return error_set(err, -EINVAL, "there is no such member: %.*s",
-		(int)(m->name.len < 64 ? m->name.len : 64), m->name.data);
+			return &members[i];
+	return NULL;
+}
+
+/* A name that is not known would be a wish that is not heard, and so would be one of two that say
+ * the same. @given: the name that has said it, by part. */
+static int take_member(
+	const struct member *m, const char **given, struct batch_task *task, struct error *err)
+{
+	const struct known_member *known = find_member(m);
+	const char *before;
+
+	if (!known)
+		return error_set(err, -EINVAL, "there is no such member: %.*s",
+			(int)(m->name.len < 64 ? m->name.len : 64), m->name.data);
+	if (member_is_null(m))
+		return 0;
+	before = given[known->part];
+	given[known->part] = known->name;
+	if (before)
+		return error_set(err, -EINVAL, "%s and %s are both there, and one is too much",
+			before, known->name);
+	return known->take(m, task, err);
 }
 
 static int take_object(struct batch_source *s, struct batch_task *task, struct error *err)
 {
+	const char *given[N_PARTS] = { NULL };
 	struct object o;
 	struct member m;
 	int e, r = 0;
 
 	object_start(&o, WIRE_JSON, (struct slice){ s->text, s->size }, 0);
 	while (r == 0 && (e = object_next(&o, &m, err)) == OBJECT_MEMBER)
-		r = take_member(&m, task, err);
+		r = take_member(&m, given, task, err);
 	object_deinit(&o);
 	if (r < 0)
 		return r;
@@ -500,6 +554,13 @@ static FILE *copy_of(FILE *from)
 	return to;
 }
 
+static bool is_directory(FILE *file)
+{
+	struct stat st;
+
+	return fstat(fileno(file), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 int batch_rewind(struct batch_source *s)
 {
 	rewind(s->file);
@@ -518,6 +579,10 @@ int batch_open(struct batch_source *s, const char *name)
 
 	s->name = is_stdin ? "stdin" : name;
 	s->file = is_stdin ? stdin : fopen(name, "re");
+	if (s->file && is_directory(s->file)) {
+		say("cannot read %s: it is a directory", s->name);
+		return EXIT_LOCAL;
+	}
 	if (s->file && fseeko(s->file, 0, SEEK_CUR) < 0) {
 		FILE *copied = copy_of(s->file);
 

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """taskctl batch: many tasks from a file, and what interrupts them."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
+import select
 import signal
+import struct
+import subprocess
+import termios
+import time
 
 import pytest
 
 from support.client import Client
 from support.runner import SOON, act, base_config, steps
 from support.taskctl import Taskctl, wait_stderr
-from support.waiting import wait_until
+from support.waiting import DEADLINE, wait_until
 
 
 def rows(text):
@@ -33,6 +42,65 @@ def say(text, *before):
 def count(mark):
     """How often a task left its mark."""
     return len(mark.read_text().split()) if mark.exists() else 0
+
+
+class Screen:
+    """A terminal for stderr, and what was drawn there."""
+
+    def __init__(self, columns):
+        self.ours, self.theirs = pty.openpty()
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.seen = b""
+
+    def read(self):
+        """False where there is nothing for now."""
+        if not select.select([self.ours], [], [], 0.1)[0]:
+            return False
+        self.seen += os.read(self.ours, 65536)
+        return True
+
+    def wait(self, words):
+        end = time.monotonic() + DEADLINE
+        while words not in self.seen.decode(errors="replace"):
+            assert time.monotonic() < end, self.seen.decode()
+            self.read()
+
+    def end(self, process):
+        """Its status, when all is read."""
+        end = time.monotonic() + DEADLINE
+        while process.poll() is None:
+            assert time.monotonic() < end, self.seen.decode()
+            self.read()
+        while self.read():
+            pass
+        return process.returncode
+
+    def frames(self):
+        """Of the bar, and what else was said."""
+        parts = [p.split("\r\n")[0] for p in self.seen.decode().split("\r\x1b[K")]
+        return [p for p in parts if p.startswith("[")], [p for p in parts if p.startswith("taskctl: ")]
+
+
+@contextlib.contextmanager
+def screen(columns):
+    s = Screen(columns)
+    try:
+        yield s
+    finally:
+        os.close(s.ours)
+        os.close(s.theirs)
+
+
+def start_on(screen, taskctl, *arguments):
+    return taskctl.start(*arguments, stdout=subprocess.DEVNULL, stderr=screen.theirs,
+                         environment={"TERM": "xterm", "LC_ALL": "C.UTF-8"})
+
+
+def interrupt_twice(process):
+    process.send_signal(signal.SIGINT)
+    wait_stderr(process, "no more are sent")
+    process.send_signal(signal.SIGINT)
+    return process
 
 
 # What comes out
@@ -59,7 +127,7 @@ def test_results_in_order(runner, client, taskctl, tmp_path):
 def test_inputs(runner, client, taskctl):
     """Text as it is, all else as JSON, bytes as base64; outputs that are no text as base64."""
     runner(programs={"back": act(["read"], ["output_input"])})
-    tasks = lines_of({"input": "text"}, {"input": {"a": [1, None]}}, {"input_base64": "AP8="}, {},
+    tasks = lines_of({"input": "text"}, {"input": {"a": [1, None]}}, {"input_base64": "AP8=", "input": None}, {},
                      {"input": None})
     status, out, err = taskctl("batch", "-q", "--program", "back", "-", input=tasks)
     assert (status, err) == (0, "")
@@ -118,7 +186,12 @@ def test_an_id_again_and_again(runner, client, taskctl):
     (b'{"input": "x"}\n', ["line 1: no program is named"]),
     (b'{"program": "act", "id": "a/b"}\n', ["line 1: id: "]),
     (b'{"program": "act", "priority": 10}\n', ["line 1: priority: "]),
-    (b'{"program": "act"}\n{"program": "act", "depth": 1.5}', ["line 2: depth: "])])
+    (b'{"program": "act"}\n{"program": "act", "depth": 1.5}', ["line 2: depth: "]),
+    (b'{"program": "act"}\n{"program": "act", "input": 1, "input_base64": "AP8="}',
+     ["line 2: input and input_base64 are both there"]),
+    (b'{"program": "act", "input": 1, "input": 2}', ["line 1: input stands twice"]),
+    (b'{"program": "act", "timeoutMinutes": 1, "timeoutSeconds": 2}',
+     ["line 1: timeoutMinutes and timeoutSeconds are both there"])])
 def test_malformed_lines_are_named(taskctl, client, text, said):
     """And nothing is sent."""
     status, out, err = taskctl("batch", "-", input=text)
@@ -149,11 +222,48 @@ def test_wrong_usage(taskctl, client, tmp_path):
                       [], ["a", "b"], ["--table", "-"]):
         assert taskctl("batch", *arguments)[0] == 2
     assert taskctl("batch", str(tmp_path / "no-such-file"))[0] == 6
+
+
+@pytest.mark.parametrize("template", ["x {name", "{{{name", "{name} {", "{{ {{{"])
+def test_template_with_an_open_brace(taskctl, client, template):
+    status, out, err = taskctl("batch", "--table", "--program", "act", "--input-template", template, "-",
+                               input=b"name\nx\n")
+    assert (status, out) == (2, b"")
+    assert "--input-template: a brace is not closed: '{" in err
+    assert client.count(client.names.queue) == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["--table", "--program", "act"]])
+def test_directory(taskctl, client, tmp_path, arguments):
+    status, out, err = taskctl("batch", *arguments, str(tmp_path))
+    assert (status, out) == (6, b"")
+    assert "cannot read %s: it is a directory" % tmp_path in err
+
+
+@pytest.mark.parametrize("text", [
+    "this is no result\n", "no line break", "", "[1]\n", '{"program": "act"}\n', '{"a": 1}',
+    '{"line":1,"id":"x"}\n', '{"line":1,"id":"x","state":"succeeded"}\nmine\n'])
+def test_results_that_are_none(taskctl, client, tmp_path, text):
+    """A file of somebody else, or the one with the tasks: nothing is done to it."""
     other = tmp_path / "other"
-    other.write_text("this is no result\n")
+    other.write_text(text)
+    status, _, err = taskctl("batch", "--results", str(other), "-", input=lines_of(say("x")),
+                             environment={} if text else {"TASKCTL_BROKER": "amqp://127.0.0.1:1"})
+    assert other.read_text() == text
+    if text:
+        line = len(text.splitlines())
+        assert status == 2
+        assert "%s is no results file of batch (line %d); it is left as it is" % (other, line) in err
+    assert client.count(client.names.queue) == 0
+
+
+def test_results_of_another_batch(taskctl, client, tmp_path):
+    other = tmp_path / "other"
+    text = '{"line":7,"id":"x","state":"succeeded"}\n'
+    other.write_text(text)
     status, _, err = taskctl("batch", "--results", str(other), "-", input=lines_of(say("x")))
-    assert status == 2 and "line 1" in err
-    assert other.read_text() == "this is no result\n"
+    assert status == 2 and "another batch: this one has fewer lines (line 1); it is left as it is" in err
+    assert other.read_text() == text
 
 
 def test_no_queue(taskctl, client):
@@ -173,7 +283,8 @@ def test_what_is_done_is_not_done_again(runner, client, taskctl, tmp_path):
     file = write(tmp_path / "tasks", *tasks)
     assert taskctl("batch", file, "--results", str(results))[:2] == (1, b"")
     status, out, err = taskctl("batch", file, "--results", str(results))
-    assert (status, out) == (0, b"") and "all done" in err
+    assert (status, out) == (1, b"")
+    assert "nothing to do: 3 tasks, all done by earlier starts: succeeded 2 · failed 1" in err
     assert sorted(mark.read_text().split()) == sorted("axb")
     # More lines, and one that failed.
     write(tmp_path / "tasks", *tasks, say("c"))
@@ -184,8 +295,28 @@ def test_what_is_done_is_not_done_again(runner, client, taskctl, tmp_path):
     assert len({x["id"] for x in got}) == 5
 
 
+def test_status_is_of_the_whole_file(runner, client, taskctl, tmp_path):
+    """What an earlier start saw fail is not forgotten because all else went well."""
+    runner()
+    results = tmp_path / "results"
+    tasks = [say("a"), {"program": "act", "input": {"steps": [["exit", 1]]}}]
+    file = write(tmp_path / "tasks", *tasks)
+    assert taskctl("batch", file, "--results", str(results))[0] == 1
+    write(tmp_path / "tasks", *tasks, say("b"))
+    status, _, err = taskctl("batch", file, "--results", str(results))
+    assert status == 1
+    assert "3 of 3: succeeded 2 · failed 1, 2 by earlier starts · " in err.splitlines()[-1]
+    # Until it succeeds.
+    write(tmp_path / "tasks", tasks[0], say("now"), say("b"))
+    status, _, err = taskctl("batch", file, "--results", str(results), "--retry-failed")
+    assert status == 0
+    assert "3 of 3: succeeded 3, 2 by earlier starts · " in err.splitlines()[-1]
+    status, _, err = taskctl("batch", file, "--results", str(results))
+    assert status == 0 and "3 tasks, all done by earlier starts: succeeded 3" in err
+
+
 def check_each_once(results, n):
-    got = rows(results.read_text())
+    got = [x for x in rows(results.read_text()) if not x["interrupted"]]
     assert [x["line"] for x in got] == list(range(1, n + 1))
     assert {x["state"] for x in got} == {"succeeded"}
     assert [x["output"] for x in got] == [str(i) for i in range(n)]
@@ -281,11 +412,178 @@ def test_first_interrupt_waits_second_cancels(runner, client, taskctl, tmp_path)
     os.unlink(go)
     process = taskctl.start("batch", file, "--results", str(results), "--window", "3")
     wait_until(lambda: count(mark) == 6, "three more run")
-    process.send_signal(signal.SIGINT)
-    wait_stderr(process, "no more are sent")
+    status, _, err = taskctl.end(interrupt_twice(process))
+    assert status == 130
+    assert "3 of 20: succeeded 3 · interrupted 3, 3 by earlier starts" in err.splitlines()[-1]
+    assert [(x["line"], x["state"], x["interrupted"]) for x in rows(results.read_text())] == [
+        (1, "succeeded", False), (2, "succeeded", False), (3, "succeeded", False),
+        (4, "cancelled", True), (5, "cancelled", True), (6, "cancelled", True)]
+    # They are done by the next start, at once.
+    go.touch()
+    status, _, err = taskctl("batch", file, "--results", str(results), "--window", "3")
+    assert status == 0, err
+    check_each_once(results, 20)
+    assert count(mark) == 3 + 3 + 17
+
+
+def test_what_ended_behind_what_was_cancelled(runner, client, taskctl, tmp_path):
+    """Its results wait at the broker, so that the next start has all in order, and does no finished
+    one again."""
+    runner()
+    results, mark, go = tmp_path / "results", tmp_path / "mark", tmp_path / "go"
+    file = write(tmp_path / "tasks", *[
+        say(str(i), ["append", str(mark), "x%d" % i], *([] if i % 2 else [["wait_for", str(go)]]))
+        for i in range(6)])
+    with screen(100) as s:
+        process = start_on(s, taskctl, "batch", file, "--results", str(results))
+        s.wait("succeeded 3")
+        process.send_signal(signal.SIGINT)
+        s.wait("no more are sent")
+        process.send_signal(signal.SIGINT)
+        assert s.end(process) == 130
+    assert [(x["line"], x["interrupted"]) for x in rows(results.read_text())] == [
+        (1, True), (3, True), (5, True)]
+    go.touch()
+    status, _, err = taskctl("batch", file, "--results", str(results))
+    assert status == 0, err
+    check_each_once(results, 6)
+    assert sorted(mark.read_text().split()) == ["x0", "x0", "x1", "x2", "x2", "x3", "x4", "x4", "x5"]
+
+
+@pytest.mark.parametrize("signals", [2, 3])
+def test_interrupted_again_and_again(runner, client, taskctl, tmp_path, signals):
+    """Whatever was cancelled, or ended too soon for that: one result of each line, in order."""
+    runner()
+    results = tmp_path / "results"
+    n = 80
+    file = write(tmp_path / "tasks", *[say(str(i), ["sleep", 0.02 * (i % 3)]) for i in range(n)])
+
+    def finished():
+        text = results.read_text() if results.exists() else ""
+        return [x for x in rows(text[:text.rfind("\n") + 1]) if not x["interrupted"]]
+
+    for start in range(4):
+        process = taskctl.start("batch", file, "--results", str(results), "--window", "12")
+        wait_until(lambda: len(finished()) > start * n // 8, "some are done")
+        process.send_signal(signal.SIGINT)
+        wait_stderr(process, "no more are sent")
+        for _ in range(1, signals):
+            process.send_signal(signal.SIGINT)
+        assert taskctl.end(process)[0] == 130
+        lines = [x["line"] for x in finished()]
+        assert lines == list(range(1, len(lines) + 1))
+    status, _, err = taskctl("batch", file, "--results", str(results), "--window", "12")
+    assert status == 0, err
+    check_each_once(results, n)
+
+
+def test_third_interrupt(runner, client, taskctl, tmp_path):
+    """It does not wait for tasks that take their time to end; they are done again all the same."""
+    runner(limits={"grace": "100s", "drain": "100ms"})
+    results, mark, go = tmp_path / "results", tmp_path / "mark", tmp_path / "go"
+    file = write(tmp_path / "tasks", *[
+        say(str(i), ["ignore", 15], ["append", str(mark), "."], ["wait_for", str(go)]) for i in range(2)])
+    process = taskctl.start("batch", file, "--results", str(results))
+    wait_until(lambda: count(mark) == 2, "both run")
+    interrupt_twice(process)
+    wait_stderr(process, "once more to stop waiting")
     process.send_signal(signal.SIGINT)
     assert taskctl.end(process)[0] == 130
-    assert [x["state"] for x in rows(results.read_text())] == ["succeeded"] * 3 + ["cancelled"] * 3
+    assert [(x["line"], x["interrupted"]) for x in rows(results.read_text())] == [(1, True), (2, True)]
+    go.touch()
+    status, _, err = taskctl("batch", file, "--results", str(results))
+    assert status == 0, err
+    check_each_once(results, 2)
+    assert count(mark) == 4
+
+
+def test_cancelled_by_somebody_else(runner, client, taskctl, tmp_path):
+    """On purpose: that is a result, also while we are interrupted."""
+    runner()
+    results, mark, go = tmp_path / "results", tmp_path / "mark", tmp_path / "go"
+    file = write(tmp_path / "tasks", *[
+        say(str(i), ["append", str(mark), "."], ["wait_for", str(go)]) for i in range(3)])
+    process = taskctl.start("batch", file, "--results", str(results), "--name", client.names.unique)
+    wait_until(lambda: count(mark) == 3, "all run")
+    assert taskctl("cancel", client.names.unique + "-1")[0] == 0
+    process.send_signal(signal.SIGINT)
+    wait_stderr(process, "no more are sent")
+    assert taskctl("cancel", client.names.unique + "-2")[0] == 0
+    go.touch()
+    assert taskctl.end(process)[0] == 130
+    written = results.read_text()
+    assert [(x["line"], x["state"], x["interrupted"]) for x in rows(written)] == [
+        (1, "cancelled", False), (2, "cancelled", False), (3, "succeeded", False)]
+    status, _, err = taskctl("batch", file, "--results", str(results), "--name", client.names.unique)
+    assert status == 1 and "all done by earlier starts: succeeded 1 · cancelled 2" in err
+    assert results.read_text() == written and count(mark) == 3
+
+
+def test_cancelled_lines_of_earlier_versions(runner, client, taskctl, tmp_path):
+    """They do not say whose wish it was: better once too often than never. The end is torn."""
+    runner()
+    results = tmp_path / "results"
+    file = write(tmp_path / "tasks", *[say(str(i)) for i in range(4)])
+    record = '{"line":%d,"id":"x-%d","program":"act","state":"%s","cause":%s%s}\n'
+    before = (record % (1, 1, "succeeded", "null", "") + record % (2, 2, "cancelled", '"cancelled"', "") +
+              record % (3, 3, "cancelled", '"cancelled"', ',"interrupted":false'))
+    results.write_text(before + '{"line":4,"id":"x-4","program":"act","state":"canc')
+    status, _, err = taskctl("batch", file, "--results", str(results))
+    assert status == 1
+    assert "4 of 4: succeeded 3 · cancelled 1, 2 by earlier starts" in err
+    assert results.read_text().startswith(before)
+    assert [(x["line"], x["state"]) for x in rows(results.read_text())[3:]] == [
+        (2, "succeeded"), (4, "succeeded")]
+
+
+def test_interrupted_without_a_file(runner, client, taskctl, tmp_path):
+    """There is no next start: whoever reads gets a line for all that were asked for."""
+    runner()
+    mark = tmp_path / "mark"
+    file = write(tmp_path / "tasks", *[
+        say(str(i), ["append", str(mark), "."], *([["sleep", 100]] if i != 1 else [])) for i in range(3)])
+    process = taskctl.start("batch", file)
+    wait_until(lambda: count(mark) == 3, "all run")
+    status, out, _ = taskctl.end(interrupt_twice(process))
+    assert status == 130
+    assert [(x["line"], x["interrupted"]) for x in rows(out) if x["line"] != 2] == [(1, True), (3, True)]
+    assert [x["line"] for x in rows(out)] == [1, 2, 3]
+
+
+# What is shown
+
+PARTS = r"(failed|cancelled|running|waiting|succeeded) \d+"
+
+
+@pytest.mark.parametrize("columns, cells, always", [
+    (200, 24, r"(\S+/s · [^·]+ left · )?\d+ of 400"), (80, 10, r"(\S+/s · [^·]+ left · )?\d+ of 400"),
+    (40, 5, r"(\S+/s · [^·]+ left|0 of 400)"), (24, 3, r"(\S+/s|0 of 400)"), (8, 0, "")])
+def test_progress_fits(runner, client, taskctl, tmp_path, columns, cells, always):
+    """Rate and remaining time first; what has no room is left out, and nothing is cut."""
+    runner()
+    fail = {"program": "act", "input": {"steps": [["exit", 1]]}}
+    file = write(tmp_path / "tasks", *[fail if i % 3 == 2 else say("x", ["sleep", 0.05])
+                                       for i in range(400)])
+    with screen(columns) as s:
+        process = start_on(s, taskctl, "batch", file, "--results", str(tmp_path / "results"))
+        wait_until(lambda: (s.read(), (tmp_path / "results").exists() and
+                            len((tmp_path / "results").read_bytes().splitlines()) > 60)[1], "some are done")
+        process.send_signal(signal.SIGINT)
+        assert s.end(process) == 130
+    frames, lines = s.frames()
+    if cells == 0:
+        assert frames == []
+        return
+    assert len(frames) > 3
+    form = r"\[[#.]{%d}\] +\d+%% %s( · .*)?" % (cells, always)
+    for frame in frames:
+        assert len(frame) < columns, frame
+        assert re.fullmatch(form, frame), frame
+        for part in frame.split("] ")[1].split("% ")[1].split(" · "):
+            assert re.fullmatch(r"\S+/s|.* left|\d+ of 400|" + PARTS, part), frame
+    if columns >= 80:
+        assert any("/s · " in f and " left · " in f and "failed" in f and "running" in f for f in frames)
+    assert re.fullmatch(r"taskctl: \d+ of 400: (%s · )+\S+/s" % PARTS, lines[-1]), lines
 
 
 def test_two_at_once(runner, client, taskctl, tmp_path):

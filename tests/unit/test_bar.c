@@ -81,6 +81,26 @@ static void test_width(void **state)
 	assert_string_equal(drawn(&c, 32, "{\"fraction\": 0.5, \"message\": \"m\"}"), ERASE "m");
 }
 
+/* Fewer cells leave more to the text, and how much that is can be asked. */
+static void test_short_bar(void **state)
+{
+	struct capture c;
+	struct bar bar;
+
+	(void)state;
+	capture_terminal(&c, STDERR_FILENO, 40);
+	bar_init(&bar, false);
+	assert_int_equal(bar_room(&bar), 39);
+	bar.cells = 5;
+	record(&bar, "{\"fraction\": 0.5}");
+	assert_int_equal(bar_room(&bar), 39 - 13);
+	bar_text(&bar, "abcdefghijklmnopqrstuvwxyz0");
+	draw_now(&bar);
+	capture_end(&c);
+	bar_deinit(&bar);
+	assert_string_equal(c.text, ERASE "[##...]  50% abcdefghijklmnopqrstuvwxyz");
+}
+
 static void test_width_that_is_not_known(void **state)
 {
 	struct capture c;
@@ -223,6 +243,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_width),
+		cmocka_unit_test(test_short_bar),
 		cmocka_unit_test(test_width_that_is_not_known),
 		cmocka_unit_test(test_record_keeps_what_it_says_nothing_of),
 		cmocka_unit_test(test_frames_are_not_drawn_too_often),
