@@ -40,6 +40,21 @@ void looking_columns(bool is_wide, struct column ret[LOOKING_COLUMNS])
 		ret[i].title = NULL;
 }
 
+bool looking_has(const struct taskclient_answer *answer, const char *member)
+{
+	static const char *const of_runs[] = { "running_ms", "cpu_ms" };
+	const char *state = taskclient_answer_text(answer, "state");
+
+	if (!taskclient_answer_text(answer, member))
+		return false;
+	if (!looking_fits_state("waiting,held", state))
+		return true;
+	for (size_t i = 0; i < N(of_runs); i++)
+		if (strcmp(member, of_runs[i]) == 0)
+			return false;
+	return true;
+}
+
 static void put(struct table *table, const struct column *columns, size_t i,
 	const struct taskclient_answer *answer)
 {
@@ -47,6 +62,8 @@ static void put(struct table *table, const struct column *columns, size_t i,
 	int64_t number;
 	double real;
 
+	if (!looking_has(answer, member))
+		return;
 	switch (columns[i].kind) {
 	case COLUMN_TEXT:
 	case COLUMN_STATE:

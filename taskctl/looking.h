@@ -46,6 +46,8 @@ enum looking_text {
 void looking_columns(bool is_wide, struct column ret[LOOKING_COLUMNS]);
 extern const struct column looking_all_columns[LOOKING_ALL_COLUMNS];
 
+/* Whether @answer says something of it. Zeros of a task that has not begun to run say nothing. */
+bool looking_has(const struct taskclient_answer *answer, const char *member);
 /* Adds a row with what @answer has of @columns, in a table made of them: LOOKING_COLUMNS or
  * LOOKING_ALL_COLUMNS. */
 void looking_put(struct table *table, const struct column *columns, size_t n,
