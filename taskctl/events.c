@@ -28,7 +28,7 @@ enum { TIME, EVENT, ID, PROGRAM, CAUSE, RUNNER, WAITED, WALL, GROUP, USER, ATTEM
 static const struct column columns[N_COLUMNS] = {
 	[TIME] = { "TIME", "time", COLUMN_TIME },
 	[EVENT] = { "EVENT", "event", COLUMN_STATE },
-	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8 },
+	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8, .ends = true },
 	[PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .min = 8 },
 	[CAUSE] = { "CAUSE", "cause", COLUMN_TEXT, .drop = 1 },
 	[RUNNER] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 2, .min = 8 },

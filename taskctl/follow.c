@@ -51,7 +51,7 @@ struct follow_verb {
 enum { ID, STATE, PROGRESS, MESSAGE, LOG, RUNNER, ATTEMPT, COLUMNS };
 
 static const struct column columns[COLUMNS] = {
-	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8 },
+	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8, .ends = true },
 	[STATE] = { "STATE", "state", COLUMN_STATE },
 	[PROGRESS] = { "PROGRESS", "progress", COLUMN_FRACTION, .drop = 1, .min = 5 },
 	[MESSAGE] = { "MESSAGE", "message", COLUMN_TEXT, .drop = 2, .min = 10 },

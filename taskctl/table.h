@@ -67,6 +67,12 @@ struct column {
 	unsigned char drop;
 	unsigned char min;
 	enum column_align align;
+	/* Its texts are not cut while a column with a higher @drop than this is seen; 0: they may
+	 * be. */
+	unsigned char whole;
+	bool ends;           /* texts are cut in their middle: "3f2a…9c1b" */
+	unsigned char aside; /* the column of a text that is told behind this one's, for people:
+			      * "waiting: gpu"; 0: none */
 };
 
 struct table; /* opaque */
