@@ -81,8 +81,12 @@ static int on_event(struct queues_verb *v, const struct taskclient_event *event)
 	case TASKCLIENT_ANSWERED:
 		return EXIT_DONE;
 	case TASKCLIENT_NO_ANSWER:
-		say("no runner has answered: %s; name the queues to see them all the same",
-			event->error.text);
+		if (event->error.code == -ENOENT)
+			say("no runner has answered: %s; name the queues to see them all the same",
+				event->error.text);
+		else
+			say("no runner has answered: is one running, and connected to this broker? "
+			    "Name the queues to see them all the same");
 		return event->error.code == -ENOENT ? EXIT_NO_QUEUE : EXIT_TOO_LATE;
 	default:
 		return GOING_ON;

@@ -325,6 +325,10 @@ def test_queues(runner, client, taskctl):
 def test_queues_without_a_runner(taskctl, client):
     status, _, err = taskctl("queues")
     assert status == 4 and "no runner has answered" in err
+    client.channel.exchange_declare(client.names.control, "fanout", durable=True)
+    status, out, err = taskctl("queues")
+    assert (status, out) == (5, b"") and err.count("no runner has answered") == 1
+    assert "is one running" in err and "Name the queues" in err
 
 
 # Trouble

@@ -270,9 +270,23 @@ def test_slots(runner, client, taskctl):
     assert taskctl("slots", "2", "--queue", client.names.queue, "--all")[0] == 0
     assert records(taskctl, "runners")[0]["slots"] == 2
     assert taskctl("slots", "1", "--queue", "other", "--all") == (
-        3, b"", "taskctl: %s: it has no such queue\n" % r.name)
+        3, b"", "taskctl: %s: it has no such queue\n"
+        "taskctl: %s has these queues: %s; --queue NAME says which is meant\n" % (
+            r.name, r.name, client.names.queue))
     [said] = records(taskctl, "slots", "1", "--queue", "other", r.name, status=3)
     assert (said["result"], said["error"]) == ("error", "it has no such queue")
+
+
+def test_slots_of_several_queues(runner, client, taskctl):
+    """What is missing is told, and what can be said in its place."""
+    other = client.names.queue + ":2"
+    r = runner(queues=[{"name": client.names.queue, "slots": 1}, {"name": other, "slots": 1}])
+    for whom in (r.name, "--all"):
+        status, out, err = taskctl("slots", "3", whom)
+        assert (status, out) == (3, b"") and "%s: it has several queues" % r.name in err
+        assert "has these queues: %s, %s; --queue NAME" % (client.names.queue, other) in err
+    assert taskctl("slots", "3", r.name, "--queue", other)[0] == 0
+    client.channel.queue_delete(other)
 
 
 def test_reload(runner, client, taskctl):
