@@ -326,10 +326,30 @@ static int print_changes(struct follow_verb *v)
 	return r == EXIT_DONE ? GOING_ON : r;
 }
 
-/* At most as many lines as the terminal has, from the top; a counts line is the last. */
+/* How many tasks the lines of @view, a header among them, do not show. */
+static size_t n_hidden(const struct follow_verb *v, const struct table_view *view)
+{
+	size_t seen = view->height > 0 ? view->height - 1 : 0;
+
+	return v->watch.n > seen ? v->watch.n - seen : 0;
+}
+
+static int append_more(struct table_view *view, const struct follow_verb *v, struct buf *out)
+{
+	cleanup_with(buf_deinit) struct buf text = { 0 };
+	int r = buf_printf(&text, "\xE2\x80\xA6 %zu more", n_hidden(v, view));
+
+	if (r == 0)
+		r = buf_append_text(out, "\r\n\033[K");
+	return r < 0 ? r : display_append(out, buf_slice(&text), view->width, NULL);
+}
+
+/* At most as many lines as the terminal has, from the top: the last ones are how many tasks had no
+ * room, and the counts. */
 static int append_frame(struct follow_verb *v, struct buf *out)
 {
-	size_t room = display_lines(STDOUT_FILENO), lines = 0;
+	size_t room = display_lines(STDOUT_FILENO), lines = v->watch.n + 1;
+	bool is_short = room > 3 && lines > room - 2;
 	struct table_view view = { .width = display_columns(STDOUT_FILENO),
 		.color = v->options.output.color,
 		.selected = TABLE_NONE,
@@ -338,17 +358,18 @@ static int append_frame(struct follow_verb *v, struct buf *out)
 
 	if (v->n_drawn > 1)
 		r = buf_printf(out, "\033[%zuA", v->n_drawn - 1);
-	lines = v->watch.n + 1;
-	view.height = room > 3 && lines > room - 2 ? room - 2 : lines;
+	view.height = is_short ? room - 3 : lines;
 	if (r == 0)
 		r = buf_append_text(out, "\r");
 	if (r == 0)
 		r = table_draw(v->table, &view, out);
+	if (r == 0 && is_short)
+		r = append_more(&view, v, out);
 	if (r == 0)
 		r = buf_append_text(out, "\r\n\033[K");
 	if (r == 0)
 		r = table_counts(v->table, STATE, view.color, out);
-	v->n_drawn = view.height + 1;
+	v->n_drawn = view.height + is_short + 1;
 	return r < 0 ? r : buf_append_text(out, "\033[J");
 }
 

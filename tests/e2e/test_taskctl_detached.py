@@ -266,6 +266,29 @@ def test_follow_on_a_terminal(runner, client, taskctl, tmp_path):
     os.close(ours)
 
 
+def test_follow_of_more_than_has_room(runner, client, taskctl, tmp_path):
+    """How many tasks are not seen is told."""
+    runner()
+    go = tmp_path / "go"
+    ids = [submit(taskctl, "act", "--id", "task-%d" % i, input=steps(["wait_for", str(go)]))
+           for i in range(7)]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 8, 60, 0, 0))
+    process = taskctl.start("follow", *ids, stdout=theirs, environment={"TERM": "xterm"})
+    os.close(theirs)
+    screen = Screen(ours)
+    wait_until(lambda: screen.read() and len(screen.lines) == 7 and "running 4" in screen.lines[6],
+               lambda: screen.lines)
+    assert [line.split()[0] for line in screen.lines[:5]] == ["ID", *ids[:4]]
+    assert screen.lines[5] == "… 3 more"
+    go.touch()
+    wait_until(lambda: not screen.read(), lambda: screen.lines)
+    assert process.wait(DEADLINE) == 0
+    assert screen.lines[5:7] == ["… 3 more", "succeeded 7"]
+    process.stderr.close()
+    os.close(ours)
+
+
 class Screen:
     """What a terminal shows: lines, and the sequences that taskctl uses."""
 

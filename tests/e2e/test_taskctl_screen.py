@@ -118,10 +118,11 @@ def test_top_moves_and_sorts(runner, client, terminal):
     t.wait(condition=lambda s: chosen_on(s) == ids_on(s)[-1] != start)
     t.press("Home")
     t.wait(condition=lambda s: chosen_on(s) == ids_on(s)[0])
-    for column in ("CPU", "MEMORY", "RUNNER", "ID"):
+    # Of numbers the largest come first.
+    for column in ("CPU↓", "MEMORY↓", "RUNNER↑", "ID↑", "PROGRAM↑", "STATE↑", "PROGRESS↓", "AGE↑",
+                   "CPU↓", "MEMORY↓", "RUNNER↑", "ID↑"):
         t.press("s")
-        t.wait("· by " + column)
-    t.wait("ID↑")
+        t.wait("· by " + column[:-1], column)
     t.press("Home")
     t.wait(condition=lambda s: chosen_on(s) == "task-00" and ids_on(s) == ids[:7])
     t.press("j")
