@@ -158,6 +158,8 @@ static int list(struct queues_verb *v, int n, char **names)
 	if (r == GOING_ON && n == 0)
 		r = put_queue(v, v->dead_letters ? v->dead_letters : DEAD_LETTERS,
 			v->dead_letters != NULL);
+	if (r == GOING_ON && v->status != EXIT_DONE && table_rows(v->table) == 0)
+		return v->status;
 	if (r == GOING_ON)
 		r = table_show(v->table, &v->options.output);
 	return r == EXIT_DONE ? v->status : r;

@@ -324,6 +324,8 @@ int table_lay_out(struct table *t, struct layout *layout)
 			continue;
 		title = title_width(t, layout, i);
 		layout->widths[i] = t->widths[i] > title ? t->widths[i] : title;
+		if (layout->is_printed && layout->widths[i] < t->columns[i].width)
+			layout->widths[i] = t->columns[i].width;
 		if (layout->width == 0 && layout->widths[i] > ALIGNED_MAX)
 			layout->widths[i] = ALIGNED_MAX;
 		/* It would be cut to that, one by one. */

@@ -213,7 +213,15 @@ def test_follow_in_a_pipe(runner, client, taskctl, tmp_path):
     last = {r["id"]: r for r in rows(out)}
     assert last[good]["state"] == "succeeded" and last[good]["log"] == "a line"
     assert (last[bad]["state"], last[bad]["message"]) == ("failed", "exited")
-    assert taskctl("follow", "never was")[0] == 4
+    for form in ("table", "json"):  # not a word on stdout of what nobody knows
+        status, out, err = taskctl("follow", "never was", "-o", form)
+        assert (status, out) == (4, b"") and "never was: nothing is kept for it" in err
+    shorter = submit(taskctl, "act", "--id", "x", input=steps())
+    assert taskctl("wait", shorter)[0] == 0
+    lines = taskctl("follow", shorter, good)[1].decode().splitlines()
+    columns = [[m.start() for m in re.finditer(r"(?<=  )\S|^\S", line)] for line in lines]
+    assert len(lines) >= 3 and columns[0][1] == len(good) + 2
+    assert all(line[1] == columns[0][1] for line in columns), lines
     assert taskctl("follow")[0] == 2
     assert taskctl("follow", "-g", "G", "x")[0] == 2
 
@@ -342,7 +350,7 @@ def test_queues(runner, client, taskctl):
     client.final("runs")
     assert taskctl("wait", "waits")[0] == 0
     status, out, err = taskctl("queues", "no-such-queue")
-    assert status == 4 and "no-such-queue" in err
+    assert (status, out) == (4, b"") and "no-such-queue" in err
 
 
 def test_queues_without_a_runner(taskctl, client):

@@ -698,6 +698,34 @@ static void test_printed_bit_by_bit(void **state)
 	table_free(t);
 }
 
+/* A header stands before rows that nobody knows yet: it has room for what they are like. */
+static void test_width_of_what_comes(void **state)
+{
+	static const struct column columns[] = {
+		{ "ID", "id", COLUMN_TEXT, .min = 3, .ends = true, .width = 6 },
+		{ "STATE", "state", COLUMN_STATE, .width = LONGEST_STATE },
+		{ "RUNNER", "runner", COLUMN_TEXT },
+	};
+	const struct output_options pipe = { 0 }, narrow = { .is_terminal = true, .width = 22 };
+	struct table_view view = {
+		.width = 30, .height = 1, .selected = TABLE_NONE, .sorted = TABLE_NONE
+	};
+	struct table *t = table_new(columns, 3);
+	struct buf out = { 0 };
+
+	(void)state;
+	table_row(t);
+	table_put_text(t, 0, "a");
+	table_put_text(t, 1, "held");
+	expect(t, &pipe, "ID      STATE      RUNNER\na       held       -\n");
+	expect(t, &narrow, "ID   STATE      RUNNER\na    held       -\n");
+	/* What is drawn is drawn again. */
+	assert_int_equal(table_draw(t, &view, &out), 0);
+	assert_true(slice_equal(buf_slice(&out), "\033[KID  STATE  RUNNER"));
+	buf_deinit(&out);
+	table_free(t);
+}
+
 static void test_counts_are_for_terminals(void **state)
 {
 	struct output_options output = { .is_terminal = true, .width = 80 };
@@ -911,6 +939,7 @@ int main(void)
 		cmocka_unit_test(test_sort_lists),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_printed_bit_by_bit),
+		cmocka_unit_test(test_width_of_what_comes),
 		cmocka_unit_test(test_counts_are_for_terminals),
 		cmocka_unit_test(test_stdout_that_is_full),
 		cmocka_unit_test(test_many_rows),
