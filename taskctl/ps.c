@@ -161,7 +161,8 @@ static int run(int argc, char **argv)
 
 static const struct verb_option options[] = {
 	FILTER_OPTIONS,
-	{ "state", OPTION_STATE, "STATE", STATES, "tasks in this state; several with commas" },
+	{ "state", OPTION_STATE, "STATE", STATES, "tasks in this state; several with commas",
+		true },
 	{ "sort", 's', "COLUMN", LOOKING_SORTS, "the order, from small to large; default: age" },
 	{ "reverse", OPTION_REVERSE, NULL, NULL, "from large to small" },
 	{ "wide", OPTION_WIDE, NULL, NULL,
