@@ -3,21 +3,24 @@
 
 #include <string.h>
 
-#define N(array) (sizeof(array) / sizeof(*(array)))
+#define N(array)       (sizeof(array) / sizeof(*(array)))
 
-#define MORE     7 /* and above: what is seen on wide terminals, or with --wide */
+#define MORE           7 /* and above: what is seen on wide terminals, or with --wide */
 
-/* Ids are to be copied: they are whole before more columns are seen. Where even those that
+#define AMPLE(columns) .ample = (columns), .ample_above = MORE - 1
+
+/* Ids are to be copied: a UUID is whole before more columns are seen. Where even those that
  * everybody wants have no room, their ends are left. */
 const struct column looking_all_columns[LOOKING_ALL_COLUMNS] = {
-	[LOOKING_ID] = { "ID", "id", COLUMN_TEXT, .min = 12, .whole = MORE - 1, .ends = true },
-	[LOOKING_PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .drop = 1, .min = 8 },
-	[LOOKING_STATE] = { "STATE", "state", COLUMN_STATE, .min = 8, .aside = LOOKING_WAITS_FOR },
+	[LOOKING_ID] = { "ID", "id", COLUMN_TEXT, .min = 12, AMPLE(36), .ends = true },
+	[LOOKING_PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .drop = 1, .min = 8, AMPLE(12) },
+	[LOOKING_STATE] = { "STATE", "state", COLUMN_STATE, .min = 8, AMPLE(16),
+		.aside = LOOKING_WAITS_FOR },
 	[LOOKING_PROGRESS] = { "PROGRESS", "progress", COLUMN_FRACTION, .drop = 2, .min = 4 },
 	[LOOKING_AGE] = { "AGE", "age_ms", COLUMN_AGE, .drop = 3 },
 	[LOOKING_CPU] = { "CPU", "cpu_ms", COLUMN_DURATION, .drop = 4 },
 	[LOOKING_MEMORY] = { "MEMORY", "memory", COLUMN_BYTES, .drop = 5 },
-	[LOOKING_RUNNER] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 6, .min = 8 },
+	[LOOKING_RUNNER] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 6, .min = 8, AMPLE(16) },
 	[LOOKING_MESSAGE] = { "MESSAGE", "message", COLUMN_TEXT, .drop = 10, .min = 20 },
 	[LOOKING_RUNNING] = { "RUNNING", "running_ms", COLUMN_DURATION, .drop = 11 },
 	[LOOKING_WAITED] = { "WAITED", "waited_ms", COLUMN_DURATION, .drop = 19 },

@@ -67,9 +67,10 @@ struct column {
 	unsigned char drop;
 	unsigned char min;
 	enum column_align align;
-	/* Its texts are not cut while a column with a higher @drop than this is seen; 0: they may
-	 * be. */
-	unsigned char whole;
+	/* Of texts with a @min: so many columns they keep while one with a @drop above @ample_above
+	 * is seen. */
+	unsigned char ample;
+	unsigned char ample_above;
 	bool ends;           /* texts are cut in their middle: "3f2a…9c1b" */
 	unsigned char aside; /* the column of a text that is told behind this one's, for people:
 			      * "waiting: gpu"; 0: none */

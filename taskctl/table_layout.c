@@ -192,12 +192,12 @@ static size_t total_width(const struct table *t, const struct layout *layout)
 	return n > 0 ? total + (n - 1) * GAP : 0;
 }
 
-/* A column is seen that is less worth than the whole of this one's texts. */
-static bool stays_whole(const struct table *t, const struct layout *layout, size_t i)
+/* A column is seen that is less worth than room for this one. */
+static bool stays_ample(const struct table *t, const struct layout *layout, size_t i)
 {
-	for (size_t other = 0; other < t->n_columns && t->columns[i].whole > 0; other++)
+	for (size_t other = 0; other < t->n_columns && t->columns[i].ample > 0; other++)
 		if (layout->shown[other] && other != layout->sorted &&
-			t->columns[other].drop > t->columns[i].whole)
+			t->columns[other].drop > t->columns[i].ample_above)
 			return true;
 	return false;
 }
@@ -208,10 +208,10 @@ static size_t narrowest(const struct table *t, const struct layout *layout, size
 	const struct column *column = &t->columns[i];
 	size_t min = layout->widths[i];
 
-	if (column->min == 0 || stays_whole(t, layout, i))
+	if (column->min == 0)
 		return min;
 	if (is_text(column))
-		min = column->min;
+		min = stays_ample(t, layout, i) ? column->ample : column->min;
 	else if (column->kind == COLUMN_FRACTION)
 		min = PERCENT > title_width(t, layout, i) ? PERCENT : title_width(t, layout, i);
 	return min < layout->widths[i] ? min : layout->widths[i];

@@ -151,7 +151,7 @@ static void test_on_narrow_terminals(void **state)
 enum { NAME, DOING, AGE, WHERE, MORE, WAITS_FOR, COLUMNS_OF_NAMES };
 
 static const struct column names[] = {
-	[NAME] = { "ID", "id", COLUMN_TEXT, .min = 6, .whole = 2, .ends = true },
+	[NAME] = { "ID", "id", COLUMN_TEXT, .min = 6, .ample = 16, .ample_above = 2, .ends = true },
 	[DOING] = { "STATE", "state", COLUMN_STATE, .min = 8, .aside = WAITS_FOR },
 	[AGE] = { "AGE", "age_ms", COLUMN_AGE, .drop = 1 },
 	[WHERE] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 2, .min = 4 },
@@ -176,7 +176,7 @@ static struct table *two_names(void)
 	return t;
 }
 
-/* Names are whole while something is seen that is worth less; then their ends stay. */
+/* Names have room while something is seen that is worth less; then their ends stay. */
 static void test_names(void **state)
 {
 	static const struct {
