@@ -216,7 +216,7 @@ def test_follow_in_a_pipe(runner, client, taskctl, tmp_path):
     for form in ("table", "json"):  # not a word on stdout of what nobody knows
         status, out, err = taskctl("follow", "never was", "-o", form)
         assert (status, out) == (4, b"") and "never was: nothing is kept for it" in err
-    shorter = submit(taskctl, "act", "--id", "x", input=steps())
+    shorter = submit(taskctl, "act", "--id", "f" + client.names.unique[:8], input=steps())
     assert taskctl("wait", shorter)[0] == 0
     lines = taskctl("follow", shorter, good)[1].decode().splitlines()
     columns = [[m.start() for m in re.finditer(r"(?<=  )\S|^\S", line)] for line in lines]
