@@ -145,6 +145,16 @@ static void give_hint(int r, const struct given *given, const struct given *pass
 	else if (!given->value && !given->file)
 		say("tell where it is with --broker URL, TASKCTL_BROKER=URL, or broker: URL in "
 		    "~/.config/taskctl.yaml");
+	else if (given->file)
+		say("this address is from %s (%s); is the broker up, or is another meant? --broker "
+		    "URL counts more",
+			where, given->file);
+	else if (strcmp(where, "--broker") == 0)
+		say("this address is from --broker; is the broker up, or is another meant?");
+	else
+		say("this address is from %s; is the broker up, or is another meant? --broker URL "
+		    "counts more",
+			where);
 }
 
 static struct given password_of(

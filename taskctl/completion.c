@@ -76,8 +76,8 @@ static int bash_values(struct buf *out, const struct verb *verb)
 		if (takes_file(o))
 			TRY(buf_append_text(out, "_taskctl_files \"$current\"; return ;;\n"));
 		else if (o->words)
-			TRY(buf_printf(
-				out, "_taskctl_words '%s' \"$current\"; return ;;\n", o->words));
+			TRY(buf_printf(out, "_taskctl_%s '%s' \"$current\"; return ;;\n",
+				o->takes_list ? "list" : "words", o->words));
 		else
 			TRY(buf_append_text(out, "return ;;\n"));
 	}
@@ -103,6 +103,24 @@ static const char bash_begin[] =
 	"# Completion of taskctl for bash, as 'taskctl completion bash' prints it.\n"
 	"_taskctl_words() {\n"
 	"\tmapfile -t COMPREPLY < <(compgen -W \"$1\" -- \"$2\")\n"
+	"}\n"
+	"\n"
+	"# Several with commas: what comes after the last one.\n"
+	"_taskctl_list() {\n"
+	"\tlocal before=''\n"
+	"\tif [[ $2 == *,* ]]; then\n"
+	"\t\tbefore=${2%,*},\n"
+	"\tfi\n"
+	"\tmapfile -t COMPREPLY < <(compgen -P \"$before\" -W \"$1\" -- \"${2##*,}\")\n"
+	"}\n"
+	"\n"
+	"# The first argument: nothing where one of them stands already.\n"
+	"_taskctl_first() {\n"
+	"\tlocal word\n"
+	"\tfor word in \"${COMP_WORDS[@]:2:COMP_CWORD-2}\"; do\n"
+	"\t\t[[ \" $1 \" == *\" ${word#SIG} \"* ]] && return\n"
+	"\tdone\n"
+	"\t_taskctl_words \"$1\" \"$2\"\n"
 	"}\n"
 	"\n"
 	"_taskctl_files() {\n"
@@ -133,7 +151,7 @@ static const char bash_end[] = "\tesac\n"
 			       "\telif [ -n \"$files\" ]; then\n"
 			       "\t\t_taskctl_files \"$current\"\n"
 			       "\telse\n"
-			       "\t\t_taskctl_words \"$words\" \"$current\"\n"
+			       "\t\t_taskctl_first \"$words\" \"$current\"\n"
 			       "\tfi\n"
 			       "}\n"
 			       "complete -F _taskctl taskctl\n";
@@ -154,6 +172,8 @@ static int zsh_values(struct buf *out, const struct verb_option *o)
 {
 	if (takes_file(o))
 		return buf_printf(out, ":%s:_files", o->takes);
+	if (o->takes_list)
+		return buf_printf(out, ":%s:_sequence compadd - %s", o->takes, o->words);
 	if (o->words)
 		return buf_printf(out, ":%s:(%s)", o->takes, o->words);
 	return buf_printf(out, ":%s: ", o->takes);
@@ -185,7 +205,7 @@ static int zsh_verb(struct buf *out, const struct verb *verb)
 	if (verb->takes_files)
 		TRY(buf_append_text(out, " \\\n\t\t\t'*:file:_files'"));
 	else if (verb->words)
-		TRY(buf_printf(out, " \\\n\t\t\t'1:argument:(%s)'", verb->words));
+		TRY(buf_printf(out, " \\\n\t\t\t'1:argument:(%s)' '*: : '", verb->words));
 	else /* without this, options would be offered in their place */
 		TRY(buf_append_text(out, " \\\n\t\t\t'*: : '"));
 	return buf_append_text(out, "\n\t\t;;\n");
@@ -234,6 +254,8 @@ static int fish_option(struct buf *out, const struct verb *verb, const struct ve
 		TRY(buf_printf(out, " -s %c", o->value));
 	if (takes_file(o))
 		TRY(buf_append_text(out, " -r -F"));
+	else if (o->takes_list)
+		TRY(buf_printf(out, " -x -a '(__fish_append , %s)'", o->words));
 	else if (o->words)
 		TRY(buf_printf(out, " -x -a '%s'", o->words));
 	else if (o->takes)
@@ -253,8 +275,10 @@ static int fish_verb(struct buf *out, const struct verb *verb)
 	if (verb->takes_files)
 		TRY(buf_printf(out, "complete -c taskctl -n '__taskctl_verb %s' -F\n", verb->name));
 	else if (verb->words)
-		TRY(buf_printf(out, "complete -c taskctl -n '__taskctl_verb %s' -a '%s'\n",
-			verb->name, verb->words));
+		TRY(buf_printf(out,
+			"complete -c taskctl -n '__taskctl_verb %s; and not "
+			"__fish_seen_subcommand_from %s' -a '%s'\n",
+			verb->name, verb->words, verb->words));
 	for (size_t i = 0; (o = verb_option(verb, i)); i++)
 		TRY(fish_option(out, verb, o));
 	return 0;

@@ -100,6 +100,43 @@ int display_append(struct buf *out, struct slice text, size_t columns, size_t *r
 	return r;
 }
 
+/* The end of @text that takes at most @columns. */
+static struct slice end_of(struct slice text, size_t columns)
+{
+	size_t width = display_width(text);
+
+	while (text.len > 0) {
+		struct glyph g = next_glyph(text);
+
+		/* A mark alone would sit on what is before it. */
+		if (width <= columns && g.columns > 0)
+			break;
+		width -= g.columns;
+		text.data += g.used;
+		text.len -= g.used;
+	}
+	return text;
+}
+
+int display_append_ends(struct buf *out, struct slice text, size_t columns, size_t *ret_columns)
+{
+	size_t before = out->len, begin = 0, end = 0;
+	struct slice tail;
+	int r;
+
+	if (columns == DISPLAY_ANY || columns < 3 || display_width(text) <= columns)
+		return display_append(out, text, columns, ret_columns);
+	tail = end_of(text, (columns - 1) / 2);
+	r = display_append(out, text, columns - (columns - 1) / 2, &begin);
+	if (r == 0)
+		r = display_append(out, tail, DISPLAY_ANY, &end);
+	if (r < 0)
+		out->len = before;
+	else if (ret_columns)
+		*ret_columns = begin + end;
+	return r;
+}
+
 size_t display_width(struct slice text)
 {
 	size_t columns = 0;

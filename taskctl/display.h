@@ -18,6 +18,9 @@
  * most @columns columns; what does not fit is cut, with an ellipsis as the last column. Gives the
  * columns used in @ret_columns (may be NULL). 0, -ENOMEM or -EMSGSIZE. */
 int display_append(struct buf *out, struct slice text, size_t columns, size_t *ret_columns);
+/* The same, but what is cut is cut in the middle: "3f2a…9c1b", for names that differ at their ends.
+ */
+int display_append_ends(struct buf *out, struct slice text, size_t columns, size_t *ret_columns);
 /* How many columns display_append would use of any number. */
 size_t display_width(struct slice text);
 /* Bytes at the beginning of @text (clean by text_append_clean or display_append) that take at most

@@ -27,10 +27,10 @@ enum { TIME, EVENT, ID, PROGRAM, CAUSE, RUNNER, WAITED, WALL, GROUP, USER, ATTEM
 
 static const struct column columns[N_COLUMNS] = {
 	[TIME] = { "TIME", "time", COLUMN_TIME },
-	[EVENT] = { "EVENT", "event", COLUMN_STATE },
-	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8 },
-	[PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .min = 8 },
-	[CAUSE] = { "CAUSE", "cause", COLUMN_TEXT, .drop = 1 },
+	[EVENT] = { "EVENT", "event", COLUMN_STATE, .width = LONGEST_STATE },
+	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8, .ends = true, .width = LENGTH_OF_UUID },
+	[PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .min = 8, .width = 12 },
+	[CAUSE] = { "CAUSE", "cause", COLUMN_TEXT, .drop = 1, .width = 9 },
 	[RUNNER] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 2, .min = 8 },
 	[WAITED] = { NULL, "waited_ms", COLUMN_DURATION },
 	[WALL] = { NULL, "wall_ms", COLUMN_DURATION },

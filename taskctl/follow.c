@@ -8,6 +8,7 @@
  */
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,12 +28,15 @@
 #define ASKED_MAX   50 /* so many tasks are asked about one by one */
 #define TEXT_MAX    200
 
+enum { ID, STATE, PROGRESS, MESSAGE, LOG, RUNNER, ATTEMPT, COLUMNS };
+
 struct view {
 	char state[16];
 	char message[TEXT_MAX], log[TEXT_MAX], runner[256];
 	double progress; /* NAN: none */
 	int64_t attempt;
 	bool is_dirty;
+	bool is_known;     /* somebody has told of it */
 	uint64_t asked_us; /* when a question was sent that is under way; 0: none is */
 };
 
@@ -41,6 +45,7 @@ struct follow_verb {
 	struct watch watch;
 	const char *group;
 	struct table *table;
+	struct column columns[COLUMNS];
 	bool draws, is_drawn, is_dirty;
 	size_t n_drawn; /* lines on the terminal */
 	bool was_listed;
@@ -48,13 +53,11 @@ struct follow_verb {
 	uint64_t again_us, frame_us;
 };
 
-enum { ID, STATE, PROGRESS, MESSAGE, LOG, RUNNER, ATTEMPT, COLUMNS };
-
 static const struct column columns[COLUMNS] = {
-	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8 },
-	[STATE] = { "STATE", "state", COLUMN_STATE },
+	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8, .ends = true },
+	[STATE] = { "STATE", "state", COLUMN_STATE, .width = LONGEST_STATE },
 	[PROGRESS] = { "PROGRESS", "progress", COLUMN_FRACTION, .drop = 1, .min = 5 },
-	[MESSAGE] = { "MESSAGE", "message", COLUMN_TEXT, .drop = 2, .min = 10 },
+	[MESSAGE] = { "MESSAGE", "message", COLUMN_TEXT, .drop = 2, .min = 10, .width = 20 },
 	[LOG] = { "LOG", "log", COLUMN_TEXT, .drop = 3, .min = 10 },
 	[RUNNER] = { NULL, "runner", COLUMN_TEXT },
 	[ATTEMPT] = { NULL, "attempt", COLUMN_COUNT },
@@ -129,6 +132,7 @@ static int on_event(struct watch *w, struct watched *task, const struct taskclie
 	if (!view)
 		return EXIT_LOCAL;
 	v->is_dirty = true;
+	view->is_known = true;
 	if (event->kind == TASKCLIENT_CAUGHT_UP)
 		return GOING_ON;
 	see_attempt(view, event->attempt);
@@ -189,8 +193,10 @@ static int on_answer(struct follow_verb *v, const struct taskclient_event *event
 		return EXIT_LOCAL;
 	v->is_dirty = true;
 	if (result && strcmp(result, TASKCLIENT_ACCEPTED) == 0) {
+		view->is_known = true;
 		take_facts(view, event->answer);
 	} else if (result && strcmp(result, TASKCLIENT_GONE) == 0 && task->is_missing) {
+		view->is_known = true;
 		SET(view, state, "ended"); /* how, nobody kept */
 		watch_over(w, task, EXIT_DONE);
 	}
@@ -295,6 +301,14 @@ static int ask_all(struct follow_verb *v)
 
 /* ---- what is shown ---- */
 
+/* Of a task for which nothing is kept it is not said that it waits before a runner has told so. */
+static bool is_shown(const struct watched *task)
+{
+	const struct view *view = task->more;
+
+	return view && (view->is_known || !task->is_missing);
+}
+
 static void put_row(struct table *t, const struct watched *task, const struct view *view)
 {
 	table_row(t);
@@ -316,7 +330,7 @@ static int print_changes(struct follow_verb *v)
 	for (size_t i = 0; i < v->watch.n && r == EXIT_DONE; i++) {
 		struct view *view = view_of(&v->watch.tasks[i]);
 
-		if (!view || !view->is_dirty)
+		if (!view || !view->is_dirty || !is_shown(&v->watch.tasks[i]))
 			continue;
 		view->is_dirty = false;
 		put_row(v->table, &v->watch.tasks[i], view);
@@ -326,10 +340,30 @@ static int print_changes(struct follow_verb *v)
 	return r == EXIT_DONE ? GOING_ON : r;
 }
 
-/* At most as many lines as the terminal has, from the top; a counts line is the last. */
+/* How many tasks the lines of @view, a header among them, do not show. */
+static size_t n_hidden(const struct follow_verb *v, const struct table_view *view)
+{
+	size_t seen = view->height > 0 ? view->height - 1 : 0;
+
+	return table_rows(v->table) > seen ? table_rows(v->table) - seen : 0;
+}
+
+static int append_more(struct table_view *view, const struct follow_verb *v, struct buf *out)
+{
+	cleanup_with(buf_deinit) struct buf text = { 0 };
+	int r = buf_printf(&text, "\xE2\x80\xA6 %zu more", n_hidden(v, view));
+
+	if (r == 0)
+		r = buf_append_text(out, "\r\n\033[K");
+	return r < 0 ? r : display_append(out, buf_slice(&text), view->width, NULL);
+}
+
+/* At most as many lines as the terminal has, from the top: the last ones are how many tasks had no
+ * room, and the counts. */
 static int append_frame(struct follow_verb *v, struct buf *out)
 {
-	size_t room = display_lines(STDOUT_FILENO), lines = 0;
+	size_t room = display_lines(STDOUT_FILENO), lines = table_rows(v->table) + 1;
+	bool is_short = room > 3 && lines > room - 2;
 	struct table_view view = { .width = display_columns(STDOUT_FILENO),
 		.color = v->options.output.color,
 		.selected = TABLE_NONE,
@@ -338,17 +372,18 @@ static int append_frame(struct follow_verb *v, struct buf *out)
 
 	if (v->n_drawn > 1)
 		r = buf_printf(out, "\033[%zuA", v->n_drawn - 1);
-	lines = v->watch.n + 1;
-	view.height = room > 3 && lines > room - 2 ? room - 2 : lines;
+	view.height = is_short ? room - 3 : lines;
 	if (r == 0)
 		r = buf_append_text(out, "\r");
 	if (r == 0)
 		r = table_draw(v->table, &view, out);
+	if (r == 0 && is_short)
+		r = append_more(&view, v, out);
 	if (r == 0)
 		r = buf_append_text(out, "\r\n\033[K");
 	if (r == 0)
 		r = table_counts(v->table, STATE, view.color, out);
-	v->n_drawn = view.height + 1;
+	v->n_drawn = view.height + is_short + 1;
 	return r < 0 ? r : buf_append_text(out, "\033[J");
 }
 
@@ -359,8 +394,10 @@ static int draw(struct follow_verb *v)
 
 	table_clear(v->table);
 	for (size_t i = 0; i < v->watch.n; i++)
-		if (view_of(&v->watch.tasks[i]))
+		if (is_shown(&v->watch.tasks[i]))
 			put_row(v->table, &v->watch.tasks[i], view_of(&v->watch.tasks[i]));
+	if (table_rows(v->table) == 0 && v->n_drawn == 0)
+		return GOING_ON;
 	r = append_frame(v, &frame);
 	if (r == 0)
 		r = write_all(STDOUT_FILENO, buf_slice(&frame));
@@ -398,6 +435,18 @@ static int on_idle(struct watch *w, int *ret_ms)
 
 /* ---- the verb ---- */
 
+/* Ids that are named are known before anything is written; others are like as not UUIDs. */
+static void make_columns(struct follow_verb *v)
+{
+	size_t width = v->group ? LENGTH_OF_UUID : 0;
+
+	memcpy(v->columns, columns, sizeof(columns));
+	for (size_t i = 0; i < v->watch.n; i++)
+		if (display_width(slice_of(v->watch.tasks[i].id)) > width)
+			width = display_width(slice_of(v->watch.tasks[i].id));
+	v->columns[ID].width = width < UCHAR_MAX ? (unsigned char)width : UCHAR_MAX;
+}
+
 static int follow(struct follow_verb *v, int n, char **ids)
 {
 	struct watch *w = &v->watch;
@@ -410,14 +459,15 @@ static int follow(struct follow_verb *v, int n, char **ids)
 		return r;
 	v->draws = v->options.output.format == OUTPUT_TABLE && v->options.output.is_terminal &&
 		   display_can_draw();
-	v->table = table_new(columns, COLUMNS);
+	make_columns(v);
+	v->table = table_new(v->columns, COLUMNS);
 	w->is_open = v->group;
 	for (size_t i = 0; i < w->n; i++)
 		(void)view_of(&w->tasks[i]);
 	r = watch_run(w);
 	v->is_dirty = true;
 	(void)show(v);
-	if (v->draws)
+	if (v->n_drawn > 0)
 		(void)write_all(STDOUT_FILENO, slice_of("\r\n"));
 	return r;
 }

@@ -51,7 +51,7 @@ enum {
 
 static const struct column columns[N_COLUMNS] = {
 	[TIME] = { "TIME", "time", COLUMN_TIME },
-	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8 },
+	[ID] = { "ID", "id", COLUMN_TEXT, .min = 8, .ends = true },
 	[PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .min = 8 },
 	[STATE] = { "OUTCOME", "state", COLUMN_STATE },
 	[CAUSE] = { "CAUSE", "cause", COLUMN_TEXT, .drop = 1 },

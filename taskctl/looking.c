@@ -3,23 +3,29 @@
 
 #include <string.h>
 
-#define N(array) (sizeof(array) / sizeof(*(array)))
+#define N(array)       (sizeof(array) / sizeof(*(array)))
 
-/* Ids are to be copied: a UUID is never cut where others can give way. */
+#define MORE           7 /* and above: what is seen on wide terminals, or with --wide */
+
+#define AMPLE(columns) .ample = (columns), .ample_above = MORE - 1
+
+/* Ids are to be copied: a UUID is whole before more columns are seen. Where even those that
+ * everybody wants have no room, their ends are left. */
 const struct column looking_all_columns[LOOKING_ALL_COLUMNS] = {
-	[LOOKING_ID] = { "ID", "id", COLUMN_TEXT, .min = 36 },
-	[LOOKING_PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .min = 12 },
-	[LOOKING_STATE] = { "STATE", "state", COLUMN_STATE },
-	[LOOKING_PROGRESS] = { "PROGRESS", "progress", COLUMN_FRACTION, .drop = 3, .min = 4 },
-	[LOOKING_AGE] = { "AGE", "age_ms", COLUMN_AGE, .drop = 4 },
-	[LOOKING_CPU] = { "CPU", "cpu_ms", COLUMN_DURATION, .drop = 5 },
-	[LOOKING_MEMORY] = { "MEMORY", "memory", COLUMN_BYTES, .drop = 6 },
-	[LOOKING_RUNNER] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 2, .min = 16 },
+	[LOOKING_ID] = { "ID", "id", COLUMN_TEXT, .min = 12, AMPLE(36), .ends = true },
+	[LOOKING_PROGRAM] = { "PROGRAM", "program", COLUMN_TEXT, .drop = 1, .min = 8, AMPLE(12) },
+	[LOOKING_STATE] = { "STATE", "state", COLUMN_STATE, .min = 8, AMPLE(16),
+		.aside = LOOKING_WAITS_FOR },
+	[LOOKING_PROGRESS] = { "PROGRESS", "progress", COLUMN_FRACTION, .drop = 2, .min = 4 },
+	[LOOKING_AGE] = { "AGE", "age_ms", COLUMN_AGE, .drop = 3 },
+	[LOOKING_CPU] = { "CPU", "cpu_ms", COLUMN_DURATION, .drop = 4 },
+	[LOOKING_MEMORY] = { "MEMORY", "memory", COLUMN_BYTES, .drop = 5 },
+	[LOOKING_RUNNER] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 6, .min = 8, AMPLE(16) },
 	[LOOKING_MESSAGE] = { "MESSAGE", "message", COLUMN_TEXT, .drop = 10, .min = 20 },
 	[LOOKING_RUNNING] = { "RUNNING", "running_ms", COLUMN_DURATION, .drop = 11 },
 	[LOOKING_WAITED] = { "WAITED", "waited_ms", COLUMN_DURATION, .drop = 19 },
 	[LOOKING_PEAK] = { "PEAK", "peak_memory", COLUMN_BYTES, .drop = 20 },
-	[LOOKING_GROUP] = { "GROUP", "group", COLUMN_TEXT, .drop = 7, .min = 12 },
+	[LOOKING_GROUP] = { "GROUP", "group", COLUMN_TEXT, .drop = MORE, .min = 12 },
 	[LOOKING_USER] = { "USER", "user", COLUMN_TEXT, .drop = 8, .min = 10 },
 	[LOOKING_PROJECT] = { "PROJECT", "project", COLUMN_TEXT, .drop = 9, .min = 10 },
 	[LOOKING_LABELS] = { "LABELS", "labels", COLUMN_TEXT, .drop = 12, .min = 10 },
@@ -29,6 +35,7 @@ const struct column looking_all_columns[LOOKING_ALL_COLUMNS] = {
 	[LOOKING_DEPTH] = { "DEPTH", "depth", COLUMN_COUNT, .drop = 16 },
 	[LOOKING_PID] = { "PID", "pid", COLUMN_COUNT, .drop = 17 },
 	[LOOKING_INSTANCE] = { "INSTANCE", "instance", COLUMN_TEXT, .drop = 18, .min = 16 },
+	[LOOKING_WAITS_FOR] = { NULL, "waits_for", COLUMN_TEXT },
 	[LOOKING_STDOUT] = { NULL, "stdout", COLUMN_TEXT },
 	[LOOKING_STDERR] = { NULL, "stderr", COLUMN_TEXT },
 };
@@ -40,6 +47,27 @@ void looking_columns(bool is_wide, struct column ret[LOOKING_COLUMNS])
 		ret[i].title = NULL;
 }
 
+void looking_keep(enum looking_column column, struct column columns[LOOKING_COLUMNS])
+{
+	columns[column].title = looking_all_columns[column].title;
+	columns[column].drop = 0;
+}
+
+bool looking_has(const struct taskclient_answer *answer, const char *member)
+{
+	static const char *const of_runs[] = { "running_ms", "cpu_ms" };
+	const char *state = taskclient_answer_text(answer, "state");
+
+	if (!taskclient_answer_text(answer, member))
+		return false;
+	if (!looking_fits_state("waiting,held", state))
+		return true;
+	for (size_t i = 0; i < N(of_runs); i++)
+		if (strcmp(member, of_runs[i]) == 0)
+			return false;
+	return true;
+}
+
 static void put(struct table *table, const struct column *columns, size_t i,
 	const struct taskclient_answer *answer)
 {
@@ -47,6 +75,8 @@ static void put(struct table *table, const struct column *columns, size_t i,
 	int64_t number;
 	double real;
 
+	if (!looking_has(answer, member))
+		return;
 	switch (columns[i].kind) {
 	case COLUMN_TEXT:
 	case COLUMN_STATE:

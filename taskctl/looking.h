@@ -31,6 +31,7 @@ enum looking_column {
 	LOOKING_DEPTH,
 	LOOKING_PID,
 	LOOKING_INSTANCE,
+	LOOKING_WAITS_FOR, /* people see it behind the state */
 	LOOKING_COLUMNS,
 };
 
@@ -44,8 +45,12 @@ enum looking_text {
 /* The columns of a task. Those that are seen are few, or with @is_wide all. @ret is the table's for
  * its life. */
 void looking_columns(bool is_wide, struct column ret[LOOKING_COLUMNS]);
+/* This one is seen, however narrow the terminal is: rows are sorted by it. */
+void looking_keep(enum looking_column column, struct column columns[LOOKING_COLUMNS]);
 extern const struct column looking_all_columns[LOOKING_ALL_COLUMNS];
 
+/* Whether @answer says something of it. Zeros of a task that has not begun to run say nothing. */
+bool looking_has(const struct taskclient_answer *answer, const char *member);
 /* Adds a row with what @answer has of @columns, in a table made of them: LOOKING_COLUMNS or
  * LOOKING_ALL_COLUMNS. */
 void looking_put(struct table *table, const struct column *columns, size_t n,

@@ -2,6 +2,7 @@
 #include "taskctl/order.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/parse.h"
@@ -9,6 +10,7 @@
 #include "taskctl/asking.h"
 
 #define WAIT_MS      10000
+#define QUEUES_MS    2000
 #define SLOTS_MAX    10000
 #define NAME_MAX_LEN 300
 
@@ -38,7 +40,8 @@ struct order_verb {
 	struct taskclient *client;
 	struct asking asking;
 	struct table *table;
-	size_t n_answers;
+	char **refused; /* instances or names of runners whose queues are to be told */
+	size_t n_refused;
 	int status;
 };
 
@@ -88,6 +91,74 @@ static void on_nobody(struct order_verb *v, size_t index)
 		asking_tell_nobody(&v->asking);
 }
 
+/* ---- queues of those that found the one that is meant not ---- */
+
+static void refuse(struct order_verb *v, const struct taskclient_answer *answer)
+{
+	const char *name = taskclient_answer_text(answer, "instance");
+	char **more = reallocarray(v->refused, v->n_refused + 1, sizeof(*more));
+
+	name = name ? name : taskclient_answer_text(answer, "runner");
+	v->refused = more ? more : v->refused;
+	if (more && name && (more[v->n_refused] = strdup(name)))
+		v->n_refused++;
+}
+
+/* "requests:4,other:2" to "requests, other" */
+static int append_queues(struct buf *out, const char *text)
+{
+	int r = 0;
+
+	for (bool is_first = true; *text && r == 0; is_first = false) {
+		size_t len = strcspn(text, ","), name = len;
+
+		while (name > 0 && text[name] != ':')
+			name--;
+		r = buf_append_text(out, is_first ? "" : ", ");
+		if (r == 0)
+			r = buf_append(out, text, name > 0 ? name : len);
+		text += len + (text[len] == ',');
+	}
+	return r < 0 ? r : buf_append(out, "", 1);
+}
+
+static void on_queues(void *userdata, size_t index, const struct taskclient_answer *answer)
+{
+	const char *queues = taskclient_answer_text(answer, "queues");
+	const char *runner = taskclient_answer_text(answer, "runner");
+	struct buf names = { 0 };
+
+	(void)userdata, (void)index;
+	if (queues && *queues && runner && append_queues(&names, queues) == 0)
+		say("%s has these queues: %s; --queue NAME says which is meant", runner,
+			names.data);
+	buf_deinit(&names);
+}
+
+/* Nothing is told of those that do not answer any more. */
+static void tell_queues(struct order_verb *v)
+{
+	struct asking asking = {
+		.client = v->client,
+		.exchange = v->options.broker.control,
+		.wait_ms = QUEUES_MS,
+		.keeps_quiet = true,
+		.on_answer = on_queues,
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < v->n_refused && r == 0; i++) {
+		const struct taskclient_control ping = { .op = "ping", .runner = v->refused[i] };
+
+		r = asking_put(&asking, &ping);
+	}
+	if (r == 0 && v->n_refused > 0)
+		(void)asking_wait(&asking);
+	asking_deinit(&asking);
+}
+
+/* ---- answers ---- */
+
 static void on_answer(void *userdata, size_t index, const struct taskclient_answer *answer)
 {
 	struct order_verb *v = userdata;
@@ -102,8 +173,9 @@ static void on_answer(void *userdata, size_t index, const struct taskclient_answ
 	error = taskclient_answer_text(answer, "error");
 	if (!error && (!result || strcmp(result, TASKCLIENT_ACCEPTED) != 0))
 		error = "an answer that says nothing";
-	v->n_answers++;
 	settle(v, error ? EXIT_BROKER : EXIT_DONE);
+	if (error && v->order->takes_slots)
+		refuse(v, answer);
 	if (v->options.output.format == OUTPUT_TABLE)
 		tell_person(runner ? runner : "a runner", error);
 	else
@@ -142,6 +214,7 @@ static int give_order(struct order_verb *v)
 		r = asking_wait(&v->asking);
 	if (r != 0)
 		return r;
+	tell_queues(v);
 	settle(v, v->n_names == 0 ? asking_tell_silent(&v->asking) : 0);
 	return v->status;
 }
@@ -204,6 +277,9 @@ int order(const struct order *order, int argc, char **argv)
 		r = read_arguments(&v, argc - optind, argv + optind);
 	if (r == GOING_ON)
 		r = give_order(&v);
+	for (size_t i = 0; i < v.n_refused; i++)
+		free(v.refused[i]);
+	free(v.refused);
 	asking_deinit(&v.asking);
 	table_free(v.table);
 	taskclient_close(v.client);

@@ -71,6 +71,9 @@ static int list(struct ps_verb *v)
 	if (r != 0)
 		return r;
 	looking_columns(v->is_wide, v->columns);
+	looking_keep(v->sort, v->columns);
+	if (v->is_wide)
+		v->columns[LOOKING_ID].min = 0;
 	v->table = table_new(v->columns, LOOKING_COLUMNS);
 	v->asking = (struct asking){
 		.client = v->client,
@@ -158,10 +161,12 @@ static int run(int argc, char **argv)
 
 static const struct verb_option options[] = {
 	FILTER_OPTIONS,
-	{ "state", OPTION_STATE, "STATE", STATES, "tasks in this state; several with commas" },
+	{ "state", OPTION_STATE, "STATE", STATES, "tasks in this state; several with commas",
+		true },
 	{ "sort", 's', "COLUMN", LOOKING_SORTS, "the order, from small to large; default: age" },
 	{ "reverse", OPTION_REVERSE, NULL, NULL, "from large to small" },
-	{ "wide", OPTION_WIDE, NULL, NULL, "all columns; json and msgpack have them always" },
+	{ "wide", OPTION_WIDE, NULL, NULL,
+		"all columns and whole ids; json and msgpack have them always" },
 	{ "wait", 'w', "TIME", NULL, "how long to wait for answers, default 5s" },
 	{ 0 },
 };

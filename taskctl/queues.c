@@ -81,8 +81,12 @@ static int on_event(struct queues_verb *v, const struct taskclient_event *event)
 	case TASKCLIENT_ANSWERED:
 		return EXIT_DONE;
 	case TASKCLIENT_NO_ANSWER:
-		say("no runner has answered: %s; name the queues to see them all the same",
-			event->error.text);
+		if (event->error.code == -ENOENT)
+			say("no runner has answered: %s; name the queues to see them all the same",
+				event->error.text);
+		else
+			say("no runner has answered: is one running, and connected to this broker? "
+			    "Name the queues to see them all the same");
 		return event->error.code == -ENOENT ? EXIT_NO_QUEUE : EXIT_TOO_LATE;
 	default:
 		return GOING_ON;
@@ -154,6 +158,8 @@ static int list(struct queues_verb *v, int n, char **names)
 	if (r == GOING_ON && n == 0)
 		r = put_queue(v, v->dead_letters ? v->dead_letters : DEAD_LETTERS,
 			v->dead_letters != NULL);
+	if (r == GOING_ON && v->status != EXIT_DONE && table_rows(v->table) == 0)
+		return v->status;
 	if (r == GOING_ON)
 		r = table_show(v->table, &v->options.output);
 	return r == EXIT_DONE ? v->status : r;

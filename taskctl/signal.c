@@ -23,6 +23,7 @@ const struct verb verb_signal = {
 	.arguments = "[OPTIONS] SIGNAL ID…|FILTER",
 	.about = "Sends a signal to running tasks: by its name, with or without SIG, or by its "
 		 "number. It comes once, though the question may be repeated.",
+	.words = "ABRT ALRM CONT HUP INT KILL PIPE QUIT STOP TERM TSTP TTIN TTOU USR1 USR2 WINCH",
 	.options = steer_options,
 	.shares = SHARES_BROKER | SHARES_OUTPUT,
 	.exits = STEER_EXITS,

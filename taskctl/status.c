@@ -12,7 +12,7 @@
 #include "taskctl/looking.h"
 
 #define VERB       "status"
-#define NAME_WIDTH 12
+#define NAME_WIDTH 13    /* "peak memory: " */
 #define TAIL_BYTES 65536 /* what runners keep of it, as they are configured */
 #define TAIL_LINES 100000
 
@@ -79,15 +79,18 @@ static int append_value(
 	}
 }
 
-/* "cpu_ms" is said as "cpu". */
+/* "cpu_ms" is said as "cpu", "peak_memory" as "peak memory". */
 static int append_name(struct buf *out, const char *member)
 {
-	size_t len = strlen(member);
+	size_t len = strlen(member), begin = out->len;
 	int r;
 
 	if (len > 3 && strcmp(member + len - 3, "_ms") == 0)
 		len -= 3;
 	r = display_append(out, (struct slice){ member, len }, DISPLAY_ANY, NULL);
+	for (size_t i = begin; i < out->len; i++)
+		if (out->data[i] == '_')
+			out->data[i] = ' ';
 	return r < 0 ? r
 		     : buf_printf(out, ":%*s",
 			       len < NAME_WIDTH - 1 ? (int)(NAME_WIDTH - 1 - len) : 1, "");
@@ -145,7 +148,7 @@ static void tell_person(struct status_verb *v, const struct taskclient_answer *a
 	for (size_t i = 0; i < LOOKING_COLUMNS; i++) {
 		const struct column *column = &looking_all_columns[i];
 
-		if (!taskclient_answer_text(answer, column->member))
+		if (!looking_has(answer, column->member))
 			continue;
 		(void)append_name(&line, column->member);
 		(void)append_value(&line, column, answer);

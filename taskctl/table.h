@@ -67,7 +67,20 @@ struct column {
 	unsigned char drop;
 	unsigned char min;
 	enum column_align align;
+	/* Of texts with a @min: so many columns they keep while one with a @drop above @ample_above
+	 * is seen. */
+	unsigned char ample;
+	unsigned char ample_above;
+	bool ends;           /* texts are cut in their middle: "3f2a…9c1b" */
+	unsigned char aside; /* the column of a text that is told behind this one's, for people:
+			      * "waiting: gpu"; 0: none */
+	/* So wide at least, where table_print writes rows bit by bit under a header that stands. */
+	unsigned char width;
 };
+
+/* For @width. */
+#define LONGEST_STATE  9 /* "succeeded", "cancelled" */
+#define LENGTH_OF_UUID 36
 
 struct table; /* opaque */
 

@@ -47,7 +47,8 @@ int table_encode_msgpack(const struct table *t, size_t row, struct buf *out);
 struct layout {
 	bool for_terminal;
 	bool color;
-	size_t width; /* 0: nothing is cut */
+	bool is_printed; /* the header may have to stand over rows that nobody knows yet */
+	size_t width;    /* 0: nothing is cut */
 	size_t widths[COLUMNS_MAX];
 	bool shown[COLUMNS_MAX];
 	size_t last;   /* the last that is shown */

@@ -86,13 +86,38 @@ static int append_number(const struct table *t, const struct layout *layout,
 	}
 }
 
+static int append_text(const struct table *t, size_t row, size_t i, size_t columns, struct buf *out,
+	size_t *ret_columns)
+{
+	const struct column *column = &t->columns[i];
+	struct slice text = table_text(t, row, i), more = { 0 };
+	struct buf joined = { 0 };
+	int r = 0;
+
+	if (column->aside > 0)
+		more = table_text(t, row, column->aside);
+	if (more.len > 0) {
+		r = buf_append(&joined, text.data, text.len);
+		if (r == 0)
+			r = buf_append_text(&joined, ": ");
+		if (r == 0)
+			r = buf_append(&joined, more.data, more.len);
+		text = buf_slice(&joined);
+	}
+	if (r == 0)
+		r = column->ends ? display_append_ends(out, text, columns, ret_columns)
+				 : display_append(out, text, columns, ret_columns);
+	buf_deinit(&joined);
+	return r;
+}
+
 /* At most @columns wide; numbers are as wide as they are. */
 static int append_cell(const struct table *t, const struct layout *layout, size_t row, size_t i,
 	size_t columns, struct buf *out, size_t *ret_columns)
 {
 	const struct column *column = &t->columns[i];
 	union cell cell = table_cell(t, row, i);
-	size_t before = out->len, at = cell.text - 1;
+	size_t before = out->len;
 	int r;
 
 	if (cell_is_absent(column, cell)) {
@@ -102,7 +127,7 @@ static int append_cell(const struct table *t, const struct layout *layout, size_
 	if (column->kind == COLUMN_LIST)
 		return append_list(t, cell, columns, out, ret_columns);
 	if (is_text(column))
-		return display_append(out, table_text_at(t, &at), columns, ret_columns);
+		return append_text(t, row, i, columns, out, ret_columns);
 	r = append_number(t, layout, column, cell, columns, out);
 	*ret_columns = out->len - before;
 	return r;
@@ -167,6 +192,16 @@ static size_t total_width(const struct table *t, const struct layout *layout)
 	return n > 0 ? total + (n - 1) * GAP : 0;
 }
 
+/* A column is seen that is less worth than room for this one. */
+static bool stays_ample(const struct table *t, const struct layout *layout, size_t i)
+{
+	for (size_t other = 0; other < t->n_columns && t->columns[i].ample > 0; other++)
+		if (layout->shown[other] && other != layout->sorted &&
+			t->columns[other].drop > t->columns[i].ample_above)
+			return true;
+	return false;
+}
+
 /* How narrow a column may become. */
 static size_t narrowest(const struct table *t, const struct layout *layout, size_t i)
 {
@@ -176,7 +211,7 @@ static size_t narrowest(const struct table *t, const struct layout *layout, size
 	if (column->min == 0)
 		return min;
 	if (is_text(column))
-		min = column->min;
+		min = stays_ample(t, layout, i) ? column->ample : column->min;
 	else if (column->kind == COLUMN_FRACTION)
 		min = PERCENT > title_width(t, layout, i) ? PERCENT : title_width(t, layout, i);
 	return min < layout->widths[i] ? min : layout->widths[i];
@@ -223,28 +258,29 @@ static void cut(const struct table *t, struct layout *layout)
 	}
 }
 
-/* The column that is missed least: of those with the same @drop the last. */
+/* The column that is missed least: of those with the same @drop the last. Not what rows are sorted
+ * by. */
 static size_t least_needed(const struct table *t, const struct layout *layout)
 {
 	size_t found = TABLE_NONE;
 
 	for (size_t i = 0; i < t->n_columns; i++)
-		if (layout->shown[i] && t->columns[i].drop > 0 &&
+		if (layout->shown[i] && t->columns[i].drop > 0 && i != layout->sorted &&
 			(found == TABLE_NONE || t->columns[i].drop >= t->columns[found].drop))
 			found = i;
 	return found;
 }
 
-/* Not even what should always stay has room: columns go from the right, and the one where the
- * terminal ends is cut. Not a number: it would be another. */
-static void force(const struct table *t, struct layout *layout)
+/* Not even what should always stay has room: columns go from the right, @sorted last, and the one
+ * where the terminal ends is cut. Not a number: it would be another. */
+static void force(const struct table *t, struct layout *layout, size_t sorted)
 {
 	for (size_t i = t->n_columns; i-- > 0;) {
 		size_t total = total_width(t, layout), excess = total - layout->width;
 
 		if (total <= layout->width)
 			return;
-		if (!layout->shown[i])
+		if (!layout->shown[i] || i == sorted)
 			continue;
 		if (total == layout->widths[i]) { /* the only one */
 			layout->widths[i] = layout->width;
@@ -265,7 +301,8 @@ static void narrow(const struct table *t, struct layout *layout)
 
 		if (i == TABLE_NONE) {
 			cut(t, layout);
-			force(t, layout);
+			force(t, layout, layout->sorted);
+			force(t, layout, TABLE_NONE);
 			return;
 		}
 		layout->shown[i] = false;
@@ -287,6 +324,8 @@ int table_lay_out(struct table *t, struct layout *layout)
 			continue;
 		title = title_width(t, layout, i);
 		layout->widths[i] = t->widths[i] > title ? t->widths[i] : title;
+		if (layout->is_printed && layout->widths[i] < t->columns[i].width)
+			layout->widths[i] = t->columns[i].width;
 		if (layout->width == 0 && layout->widths[i] > ALIGNED_MAX)
 			layout->widths[i] = ALIGNED_MAX;
 		/* It would be cut to that, one by one. */

@@ -42,6 +42,7 @@ static int append_first(struct table *t, const struct output_options *output, st
 	*layout = (struct layout){
 		.for_terminal = output->is_terminal,
 		.color = output->color,
+		.is_printed = true,
 		.width = output->width,
 		.sorted = TABLE_NONE,
 	};

@@ -18,7 +18,7 @@ static const char help[] =
 static bool holds(const struct taskclient_answer *task, const char *words)
 {
 	static const char *const members[] = { "id", "program", "state", "group", "user", "project",
-		"runner", "labels", "queue", "message" };
+		"runner", "labels", "queue", "message", "waits_for" };
 
 	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
 		const char *text = taskclient_answer_text(task, members[i]);

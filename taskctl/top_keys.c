@@ -19,10 +19,17 @@ static void move(struct top *top, long by)
 
 /* ---- the order of rows ---- */
 
+/* Those that are worth a look come first: the largest, and the youngest. */
+static bool begins_with_largest(enum looking_column column)
+{
+	return column == LOOKING_PROGRESS || column == LOOKING_CPU || column == LOOKING_MEMORY;
+}
+
 static void sort_by_next(struct top *top)
 {
 	/* What is seen on all but the narrowest terminals. */
 	top->sort = top->sort < LOOKING_RUNNER ? top->sort + 1 : LOOKING_ID;
+	top->descending = begins_with_largest(top->sort);
 	top_fill(top);
 }
 

@@ -46,6 +46,7 @@ struct verb_option {
 			    * of files; NULL: it takes none */
 	const char *words; /* "json msgpack": all that the value can be; NULL: who knows */
 	const char *help;  /* wrapped where it is shown; no newline */
+	bool takes_list;   /* several of @words, with commas between them */
 };
 
 /* Not taken by verbs for options of their own: -b, -h, -o. */
@@ -86,7 +87,7 @@ struct verb {
 	const char *about;                 /* what --help says first; wrapped, '\n' ends a line */
 	const struct verb_option *options; /* ends with { 0 }; NULL: none */
 	unsigned shares;
-	const char *words;                 /* all that the first argument can be; NULL: who knows */
+	const char *words;                 /* what the first argument can be; NULL: who knows */
 	bool takes_files;                  /* arguments are completed with the names of files */
 	const char *exits;                 /* statuses, after "Exit status: " */
 	int (*run)(int argc, char **argv); /* gives the exit status */

@@ -160,6 +160,21 @@ def test_values(ask):
     assert ask("taskctl completion ") == ["bash", "fish", "zsh"]
 
 
+def test_values_after_a_comma(ask):
+    """The word as it will be: a shell takes the place of all of it."""
+    assert ask("taskctl ps --output=") == ["json", "msgpack", "table"]
+    assert ask("taskctl ps --state ru") == ["running"]
+    last = lambda line: [word.split(",")[-1] for word in ask(line)]
+    assert last("taskctl ps --state running,p") == ["paused"]
+    assert last("taskctl ps --state=running,held,p") == ["paused"]
+
+
+def test_signals(ask):
+    """The first argument; ids are what nobody knows."""
+    assert ask("taskctl signal US") == ["USR1", "USR2"]
+    assert ask("taskctl signal USR1 ") == []
+
+
 def test_nothing_is_offered_for_what_nobody_knows(ask):
     """An id, a program: not the files that happen to lie around, nor verbs once more."""
     assert ask("taskctl cancel ") == []

@@ -224,6 +224,9 @@ def test_live_table_until_ctrl_c(runner, client, taskctl, follow):
     lines = [process.stdout.readline().decode() for _ in range(3)]
     assert lines[0].split() == ["TIME", "EVENT", "ID", "PROGRAM", "CAUSE", "RUNNER"]
     assert "started" in lines[1] and id in lines[1] and "succeeded" in lines[2]
+    # What comes stands below its title, though nobody knew it when that was written.
+    assert {line.index(what) for line, what in zip(lines, ("ID", id, id))} == {lines[0].index("ID")}
+    assert lines[1].index("act") == lines[2].index("act") == lines[0].index("PROGRAM")
     process.send_signal(signal.SIGINT)
     assert taskctl.end(process)[0] == 0
 

@@ -459,6 +459,20 @@ def test_broker_not_reachable(taskctl):
     assert "127.0.0.1:1" in err and "refused" in err
 
 
+def test_broker_not_reachable_by_whom_it_was_named(taskctl, tmp_path):
+    """Whoever has named it is told, so that it can be mended there."""
+    address = "amqp://u:%s@127.0.0.1:1" % PASSWORD
+    status, out, err = taskctl("ps", environment={"TASKCTL_BROKER": address})
+    assert (status, out) == (3, b"")
+    assert "this address is from TASKCTL_BROKER; is the broker up" in err and "--broker URL" in err
+    taskctl.broker = None
+    assert "from --broker; is the broker up" in taskctl("ps", "--broker", address)[2]
+    file = secret(tmp_path / "address", address)
+    assert "from --broker-file (%s); is" % file in taskctl("ps", "--broker-file", file)[2]
+    taskctl.settings(broker=address)
+    assert "from %s/taskctl.yaml: broker; is" % taskctl.directory in taskctl("ps")[2]
+
+
 def test_wrong_password(taskctl, broker):
     for verb in (["run", "act"], ["cancel", "x"]):
         status, _, err = taskctl(*verb, url="amqp://e2e:%sx@127.0.0.1:%d" % (PASSWORD, broker.port))

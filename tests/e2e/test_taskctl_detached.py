@@ -213,7 +213,15 @@ def test_follow_in_a_pipe(runner, client, taskctl, tmp_path):
     last = {r["id"]: r for r in rows(out)}
     assert last[good]["state"] == "succeeded" and last[good]["log"] == "a line"
     assert (last[bad]["state"], last[bad]["message"]) == ("failed", "exited")
-    assert taskctl("follow", "never was")[0] == 4
+    for form in ("table", "json"):  # not a word on stdout of what nobody knows
+        status, out, err = taskctl("follow", "never was", "-o", form)
+        assert (status, out) == (4, b"") and "never was: nothing is kept for it" in err
+    shorter = submit(taskctl, "act", "--id", "f" + client.names.unique[:8], input=steps())
+    assert taskctl("wait", shorter)[0] == 0
+    lines = taskctl("follow", shorter, good)[1].decode().splitlines()
+    columns = [[m.start() for m in re.finditer(r"(?<=  )\S|^\S", line)] for line in lines]
+    assert len(lines) >= 3 and columns[0][1] == len(good) + 2
+    assert all(line[1] == columns[0][1] for line in columns), lines
     assert taskctl("follow")[0] == 2
     assert taskctl("follow", "-g", "G", "x")[0] == 2
 
@@ -262,6 +270,29 @@ def test_follow_on_a_terminal(runner, client, taskctl, tmp_path):
     for id in ids:
         assert [("succeeded" in line) for line in screen.lines if id in line] == [True]
     assert "succeeded 3" in "".join(screen.lines)
+    process.stderr.close()
+    os.close(ours)
+
+
+def test_follow_of_more_than_has_room(runner, client, taskctl, tmp_path):
+    """How many tasks are not seen is told."""
+    runner()
+    go = tmp_path / "go"
+    ids = [submit(taskctl, "act", "--id", "task-%d" % i, input=steps(["wait_for", str(go)]))
+           for i in range(7)]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 8, 60, 0, 0))
+    process = taskctl.start("follow", *ids, stdout=theirs, environment={"TERM": "xterm"})
+    os.close(theirs)
+    screen = Screen(ours)
+    wait_until(lambda: screen.read() and len(screen.lines) == 7 and "running 4" in screen.lines[6],
+               lambda: screen.lines)
+    assert [line.split()[0] for line in screen.lines[:5]] == ["ID", *ids[:4]]
+    assert screen.lines[5] == "… 3 more"
+    go.touch()
+    wait_until(lambda: not screen.read(), lambda: screen.lines)
+    assert process.wait(DEADLINE) == 0
+    assert screen.lines[5:7] == ["… 3 more", "succeeded 7"]
     process.stderr.close()
     os.close(ours)
 
@@ -319,12 +350,16 @@ def test_queues(runner, client, taskctl):
     client.final("runs")
     assert taskctl("wait", "waits")[0] == 0
     status, out, err = taskctl("queues", "no-such-queue")
-    assert status == 4 and "no-such-queue" in err
+    assert (status, out) == (4, b"") and "no-such-queue" in err
 
 
 def test_queues_without_a_runner(taskctl, client):
     status, _, err = taskctl("queues")
     assert status == 4 and "no runner has answered" in err
+    client.channel.exchange_declare(client.names.control, "fanout", durable=True)
+    status, out, err = taskctl("queues")
+    assert (status, out) == (5, b"") and err.count("no runner has answered") == 1
+    assert "is one running" in err and "Name the queues" in err
 
 
 # Trouble

@@ -4,6 +4,7 @@
 import json
 import os
 import platform
+import re
 import signal
 
 import msgpack
@@ -141,12 +142,34 @@ def test_status(runner, client, taskctl):
     assert facts["program"].strip() == "act" and facts["group"].strip() == "a group"
     assert facts["runner"].strip() == r.name and facts["attempt"].strip() == "1"
     heard = client.ask("status", id=id)[0]
-    assert set(facts) == {name[:-3] if name.endswith("_ms") else name for name in heard
+    assert set(facts) == {re.sub("_ms$", "", name).replace("_", " ") for name in heard
                           if name not in ("op", "result")}
     assert "running" in facts and "age" in facts and "stdout" not in facts
     said = lambda: taskctl("status", "--tail", "2", id)[1].decode()
     client.wait(lambda: "three" in said() and "red" in said(), "the last lines")
     assert said().endswith("stdout, last lines:\n  two\n  three\nstderr, last lines:\n  bad  [31mred\n")
+
+
+def test_status_and_ps_before_the_start(runner, client, taskctl):
+    """Whether a task waits or is held: what it did while it ran is not said in numbers. Facts are
+    under each other, as people spell them."""
+    runner(labels={"gpu": 1})
+    runs = hang(client, id="runs", labels=["gpu"])
+    client.wait(lambda: "peak_memory" in client.ask("status", id=runs)[0], "its memory")
+    client.submit("act", steps(), id="held", hold=True)
+    client.submit("act", steps(), id="waits", labels=["gpu"])
+    client.wait(lambda: {a["state"] for a in client.ask("list")} == {"running", "held", "waiting"},
+                "all are here")
+    said = {a["id"]: (a["cpu_ms"], a["running_ms"]) for a in records(taskctl, "ps")}
+    assert said["held"] == said["waits"] == (None, None) and None not in said["runs"]
+    facts = {id: taskctl("status", id)[1].decode() for id in said}
+    for id in ("held", "waits"):
+        assert "\ncpu:" not in facts[id] and "\nrunning:" not in facts[id] and "\nage: " in facts[id]
+    assert "\npeak memory: " in facts["runs"] and "\nwaits for:   gpu\n" in facts["waits"]
+    assert all(re.match(r"[a-z ]+: +(?<=^.{13})\S", line)
+               for text in facts.values() for line in text.splitlines())
+    client.control({"op": "play", "all": True})
+    client.final("held")
 
 
 def test_status_for_programs(runner, client, taskctl):
@@ -248,9 +271,23 @@ def test_slots(runner, client, taskctl):
     assert taskctl("slots", "2", "--queue", client.names.queue, "--all")[0] == 0
     assert records(taskctl, "runners")[0]["slots"] == 2
     assert taskctl("slots", "1", "--queue", "other", "--all") == (
-        3, b"", "taskctl: %s: it has no such queue\n" % r.name)
+        3, b"", "taskctl: %s: it has no such queue\n"
+        "taskctl: %s has these queues: %s; --queue NAME says which is meant\n" % (
+            r.name, r.name, client.names.queue))
     [said] = records(taskctl, "slots", "1", "--queue", "other", r.name, status=3)
     assert (said["result"], said["error"]) == ("error", "it has no such queue")
+
+
+def test_slots_of_several_queues(runner, client, taskctl):
+    """What is missing is told, and what can be said in its place."""
+    other = client.names.queue + ":2"
+    r = runner(queues=[{"name": client.names.queue, "slots": 1}, {"name": other, "slots": 1}])
+    for whom in (r.name, "--all"):
+        status, out, err = taskctl("slots", "3", whom)
+        assert (status, out) == (3, b"") and "%s: it has several queues" % r.name in err
+        assert "has these queues: %s, %s; --queue NAME" % (client.names.queue, other) in err
+    assert taskctl("slots", "3", r.name, "--queue", other)[0] == 0
+    client.channel.queue_delete(other)
 
 
 def test_reload(runner, client, taskctl):

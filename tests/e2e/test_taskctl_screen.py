@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """taskctl top and others in a real terminal: what is typed there, and what is seen."""
 
+import json
 import os
 import re
 import signal
+import uuid
 
 import pytest
 
@@ -116,10 +118,11 @@ def test_top_moves_and_sorts(runner, client, terminal):
     t.wait(condition=lambda s: chosen_on(s) == ids_on(s)[-1] != start)
     t.press("Home")
     t.wait(condition=lambda s: chosen_on(s) == ids_on(s)[0])
-    for column in ("CPU", "MEMORY", "RUNNER", "ID"):
+    # Of numbers the largest come first.
+    for column in ("CPU↓", "MEMORY↓", "RUNNER↑", "ID↑", "PROGRAM↑", "STATE↑", "PROGRESS↓", "AGE↑",
+                   "CPU↓", "MEMORY↓", "RUNNER↑", "ID↑"):
         t.press("s")
-        t.wait("· by " + column)
-    t.wait("ID↑")
+        t.wait("· by " + column[:-1], column)
     t.press("Home")
     t.wait(condition=lambda s: chosen_on(s) == "task-00" and ids_on(s) == ids[:7])
     t.press("j")
@@ -316,6 +319,63 @@ def test_top_needs_a_terminal(tmp_path, broker, names, terminal):
     t.wait("TERM says", "status=2")
     t.run("clear; taskctl top -i soon; taskctl top x; echo status=$?")
     t.wait("--interval: 'soon'", "'x' is too much", "status=2")
+
+
+@pytest.mark.parametrize("columns, least", [(80, 8), (70, 7), (50, 4)])
+def test_ps_of_uuids(runner, client, terminal, columns, least):
+    """What everybody wants to see is there; ids give way, and can still be told apart."""
+    runner()
+    id = hang(client, id=str(uuid.uuid4()))
+    client.wait(lambda: "memory" in client.ask("status", id=id)[0], "its memory")
+    t = terminal(columns=columns)
+
+    def lines(command):
+        t.run("clear; " + command)
+        return t.wait("running 1\n$", gone=[command])
+    header, row = lines("taskctl ps")[:2]
+    titles = header.split()
+    assert titles == ["ID", "PROGRAM", "STATE", "PROGRESS", "AGE", "CPU", "MEMORY", "RUNNER"][
+        :len(titles)] and len(titles) >= least
+    begin, end = row.split()[0].split("…")
+    assert id.startswith(begin) and id.endswith(end) and len(begin) >= len(end) >= 5
+    assert row.split()[1:3] == ["act", "running"]
+    assert lines("taskctl ps --sort group")[0].split()[-1] == "GROUP"
+    assert lines("taskctl ps --wide")[1].startswith(id)
+
+
+def test_what_is_waited_for(runner, client, terminal, taskctl):
+    runner(labels={"gpu": 1})
+    hang(client, labels=["gpu"])
+    id = client.submit("act", steps(), labels=["gpu"])
+    client.wait(lambda: client.ask("status", id=id)[0].get("waits_for") == "gpu", "it waits")
+    status, out, _ = taskctl("ps")
+    assert status == 0 and [re.split("  +", line)[2] for line in out.decode().splitlines()
+                            if line.startswith(id)] == ["waiting: gpu"]
+    said = {a["id"]: a["waits_for"] for a in map(json.loads, taskctl(
+        "ps", "-o", "json")[1].splitlines())}
+    assert said.pop(id) == "gpu" and list(said.values()) == [None]
+    assert "\nwaits for:   gpu\n" in taskctl("status", id)[1].decode()
+    t = terminal(columns=100)
+    t.run("taskctl top")
+    t.wait("waiting: gpu", "waiting 1 · running 1")
+    t.type("q")
+
+
+def test_top_of_uuids(runner, client, terminal):
+    """The column by which rows are sorted is never left out."""
+    runner()
+    id = hang(client, id=str(uuid.uuid4()))
+    client.wait(lambda: "memory" in client.ask("status", id=id)[0], "its memory")
+    t = top(terminal, columns=80)
+    screen = t.wait("AGE↑", id[:4])
+    assert screen[1].split()[:7] == ["ID", "PROGRAM", "STATE", "PROGRESS", "AGE↑", "CPU", "MEMORY"]
+    t.resize(50, 24)
+    t.wait("AGE↑")
+    for column in ("CPU", "MEMORY", "RUNNER"):
+        t.press("s")
+        t.wait(condition=lambda s: re.search(column + "[↑↓]", s[1]))
+    t.press("q")
+    restored(t, 0)
 
 
 def test_ps_in_a_terminal(runner, client, terminal):

@@ -73,6 +73,47 @@ static void test_cut(void **state)
 }
 
 /* Whatever it is, it is one line, steers nothing, and is as wide as was said. */
+static void test_cut_in_the_middle(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t columns;
+		const char *shown;
+		size_t used;
+	} cases[] = {
+		{ "", 5, "", 0 },
+		{ "batch-4711", 10, "batch-4711", 10 },
+		{ "batch-4711", DISPLAY_ANY, "batch-4711", 10 },
+		{ "batch-4711", 9, "batc…4711", 9 },
+		{ "batch-4711", 8, "batc…711", 8 },
+		{ "batch-4711", 3, "b…1", 3 },
+		{ "batch-4711", 2, "b…", 2 },
+		{ "batch-4711", 1, "…", 1 },
+		{ "batch-4711", 0, "", 0 },
+		/* Half of a wide one is none. */
+		{ "漢字漢字", 7, "漢…字", 5 },
+		/* No mark goes to another character. */
+		{ "abcdea\xcc\x81z", 5, "ab…a\xcc\x81z", 5 },
+		{ "abcdea\xcc\x81z", 4, "ab…z", 4 },
+		{ "abc\033[2J\xff", 6, "abc…J\xEF\xBF\xBD", 6 },
+	};
+	struct buf out = { 0 };
+	size_t used;
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		buf_clear(&out);
+		used = 4711;
+		assert_int_equal(
+			display_append_ends(&out, slice_of(cases[i].text), cases[i].columns, &used),
+			0);
+		assert_int_equal(buf_append(&out, "", 1), 0);
+		assert_string_equal(out.data, cases[i].shown);
+		assert_int_equal(used, cases[i].used);
+	}
+	buf_deinit(&out);
+}
+
 static void test_hostile_text(void **state)
 {
 	static const struct {
@@ -212,6 +253,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_cut_in_the_middle),
 		cmocka_unit_test(test_hostile_text),
 		cmocka_unit_test(test_marks_without_end),
 		cmocka_unit_test(test_prefix),

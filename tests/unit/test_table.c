@@ -148,6 +148,98 @@ static void test_on_narrow_terminals(void **state)
 	table_free(t);
 }
 
+enum { NAME, DOING, AGE, WHERE, MORE, WAITS_FOR, COLUMNS_OF_NAMES };
+
+static const struct column names[] = {
+	[NAME] = { "ID", "id", COLUMN_TEXT, .min = 6, .ample = 16, .ample_above = 2, .ends = true },
+	[DOING] = { "STATE", "state", COLUMN_STATE, .min = 8, .aside = WAITS_FOR },
+	[AGE] = { "AGE", "age_ms", COLUMN_AGE, .drop = 1 },
+	[WHERE] = { "RUNNER", "runner", COLUMN_TEXT, .drop = 2, .min = 4 },
+	[MORE] = { "MORE", "more", COLUMN_TEXT, .drop = 3, .min = 4 },
+	[WAITS_FOR] = { NULL, "waits_for", COLUMN_TEXT },
+};
+
+static struct table *two_names(void)
+{
+	struct table *t = table_new(names, COLUMNS_OF_NAMES);
+
+	table_row(t);
+	table_put_text(t, NAME, "0123456789abcdef");
+	table_put_text(t, DOING, "waiting");
+	table_put_number(t, AGE, 12000);
+	table_put_text(t, WHERE, "runner");
+	table_put_text(t, MORE, "whatever");
+	table_put_text(t, WAITS_FOR, "gpu");
+	table_row(t);
+	table_put_text(t, NAME, "1");
+	table_put_text(t, DOING, "running");
+	return t;
+}
+
+/* Names have room while something is seen that is worth less; then their ends stay. */
+static void test_names(void **state)
+{
+	static const struct {
+		size_t width, sorted;
+		const char *header, *first;
+	} cases[] = {
+		{ 56, TABLE_NONE, "ID                STATE          AGE  RUNNER  MORE",
+			"0123456789abcdef  waiting: gpu  12 s  runner  whatever" },
+		{ 44, TABLE_NONE, "ID                STATE      AGE  RUN…  MORE",
+			"0123456789abcdef  waiting…  12 s  run…  wha…" },
+		{ 42, TABLE_NONE, "ID              STATE          AGE  RUNNER",
+			"0123456…abcdef  waiting: gpu  12 s  runner" },
+		{ 28, TABLE_NONE, "ID      STATE      AGE  RUN…", "012…ef  waiting…  12 s  run…" },
+		{ 27, TABLE_NONE, "ID         STATE        AGE", "0123…cdef  waiting: …  12 s" },
+		/* What rows are sorted by stays, whatever it is. */
+		{ 27, WHERE, "ID        STATE     RUNNER↑", "0123…def  waiting…  runner" },
+		{ 27, MORE, "ID       STATE     MORE↑", "012…def  waiting…  whatever" },
+		{ 14, AGE, "ID      AGE↑", "012…ef  12 s" },
+	};
+	struct table *t = two_names();
+	struct buf out = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		struct table_view view = {
+			.width = cases[i].width,
+			.height = 2,
+			.selected = TABLE_NONE,
+			.sorted = cases[i].sorted,
+		};
+		char wanted[256];
+
+		snprintf(wanted, sizeof(wanted), "\033[K%s\r\n\033[K%s", cases[i].header,
+			cases[i].first);
+		buf_clear(&out);
+		assert_int_equal(table_draw(t, &view, &out), 0);
+		assert_int_equal(buf_append(&out, "", 1), 0);
+		if (strcmp(out.data, wanted) != 0)
+			fail_msg("%zu columns: %s instead of %s", cases[i].width, out.data, wanted);
+	}
+	buf_deinit(&out);
+	table_free(t);
+}
+
+/* What a task waits for is a fact of its own for programs, and nothing for counts and colours. */
+static void test_aside(void **state)
+{
+	const struct output_options pipe = { .no_header = true, .color = true },
+				    json = { .format = OUTPUT_JSON };
+	struct table *t = two_names();
+	struct buf out = { 0 };
+
+	(void)state;
+	assert_non_null(strstr(rendered(t, &pipe, &out), "\033[2mwaiting: gpu\033[0m  12 s"));
+	assert_non_null(strstr(rendered(t, &json, &out), "\"state\":\"waiting\""));
+	assert_non_null(strstr(out.data, "\"waits_for\":\"gpu\""));
+	buf_clear(&out);
+	assert_int_equal(table_counts(t, DOING, false, &out), 0);
+	assert_true(slice_equal(buf_slice(&out), "waiting 1 · running 1"));
+	buf_deinit(&out);
+	table_free(t);
+}
+
 static void test_numbers_are_never_cut(void **state)
 {
 	static const struct column columns[] = { { "N", "n", COLUMN_COUNT } };
@@ -606,6 +698,34 @@ static void test_printed_bit_by_bit(void **state)
 	table_free(t);
 }
 
+/* A header stands before rows that nobody knows yet: it has room for what they are like. */
+static void test_width_of_what_comes(void **state)
+{
+	static const struct column columns[] = {
+		{ "ID", "id", COLUMN_TEXT, .min = 3, .ends = true, .width = 6 },
+		{ "STATE", "state", COLUMN_STATE, .width = LONGEST_STATE },
+		{ "RUNNER", "runner", COLUMN_TEXT },
+	};
+	const struct output_options pipe = { 0 }, narrow = { .is_terminal = true, .width = 22 };
+	struct table_view view = {
+		.width = 30, .height = 1, .selected = TABLE_NONE, .sorted = TABLE_NONE
+	};
+	struct table *t = table_new(columns, 3);
+	struct buf out = { 0 };
+
+	(void)state;
+	table_row(t);
+	table_put_text(t, 0, "a");
+	table_put_text(t, 1, "held");
+	expect(t, &pipe, "ID      STATE      RUNNER\na       held       -\n");
+	expect(t, &narrow, "ID   STATE      RUNNER\na    held       -\n");
+	/* What is drawn is drawn again. */
+	assert_int_equal(table_draw(t, &view, &out), 0);
+	assert_true(slice_equal(buf_slice(&out), "\033[KID  STATE  RUNNER"));
+	buf_deinit(&out);
+	table_free(t);
+}
+
 static void test_counts_are_for_terminals(void **state)
 {
 	struct output_options output = { .is_terminal = true, .width = 80 };
@@ -800,6 +920,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_in_full),
 		cmocka_unit_test(test_on_narrow_terminals),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_aside),
 		cmocka_unit_test(test_numbers_are_never_cut),
 		cmocka_unit_test(test_colors),
 		cmocka_unit_test(test_kinds),
@@ -817,6 +939,7 @@ int main(void)
 		cmocka_unit_test(test_sort_lists),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_printed_bit_by_bit),
+		cmocka_unit_test(test_width_of_what_comes),
 		cmocka_unit_test(test_counts_are_for_terminals),
 		cmocka_unit_test(test_stdout_that_is_full),
 		cmocka_unit_test(test_many_rows),
