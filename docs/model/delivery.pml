@@ -220,6 +220,7 @@ byte x, y;          /* scratch, 0 between actions */
 #define ACK_BY(c, i)   (at[c] == ACKED && who[c] == i)
 #define OF_RUN(c, i)   (ours[c] == 1 + i)
 #define AWAY(c, i)     (ours[c] == 1 + i && !(at[c] == HELD && who[c] == i))
+#define NEWER_AWAY(c, i) (AWAY(c, i) && newer[c] && at[c] != FLYING)
 #define OLD(c, i)      (ours[c] == 1 + i && ttl[c] <= M)
 #define YOUNG(c, i)    (ours[c] == 1 + i && ttl[c] > M)
 #define RENEWED(c, i)  (ours[c] == 1 + i && at[c] == FLYING)
@@ -466,7 +467,8 @@ inline hold_copy_comes(c, i) /* a renewal, what was handed back, or what comes h
 			:: else
 			fi);
 			if :: IN_TERM && doubt[i] && doubt[i] <= J -> knows_not_all(i) :: else fi
-		:: else
+		:: else -> /* the code waits for the newer one, and drops this */
+			if :: doubt[i] || SUM(NEWER_AWAY, i) > 0 -> knows_not_all(i) :: else fi
 		fi;
 		ours[c] = 1 + i; sent[c] = 0
 	:: st[i] == IDLE -> send_home(i)
@@ -640,7 +642,7 @@ inline drain(i)
 inline drained(i) /* a copy is published; what is held is acknowledged after its confirm: given() */
 {
 	st[i] == DRAINING && up[i] && room && SUM(HELD_BY, i) == 1 &&
-	(!FREE_ALL || (sole[i] && SUM(OF_RUN, i) == 1)) ->
+	(!FREE_ALL || (sole[i] && !doubt[i] && SUM(OF_RUN, i) == 1)) ->
 	if :: FREE_KILLED -> end_run(i) :: else -> EACH(if :: OF_RUN(x, i) -> disown(x) :: else fi) fi;
 	st[i] = GIVING; free[i] = 1; publish(0, 0, CLEAN, 0, 0, 0, 1 + i)
 }
