@@ -44,9 +44,14 @@ static uint64_t take_lost(struct custody *c)
 /* A hold queue keeps its order, also of what comes back to it. So an older copy that was
  * acknowledged and has not come before this one is gone; unless its time may have been over, by the
  * broker's clock, and it went to the request queue. One that was not acknowledged may hang on a
- * connection of which the broker does not know yet that it is dead. */
-static void settle_older(struct custody *c, const struct custody_rules *rules, uint64_t now)
+ * connection of which the broker does not know yet that it is dead. So may any, where what comes
+ * was not delivered on that connection, too: a newer copy, or the same one that was published
+ * twice. */
+static void settle_older(struct custody *c, const struct custody_rules *rules,
+	const struct holding *delivery, uint64_t now)
 {
+	if (!delivery->was_delivered)
+		return;
 	if (!has_lost(c) || !c->old_is_acked)
 		return;
 	if (now + rules->suspect_us < c->old_term_us)
@@ -179,7 +184,7 @@ static struct holding copy_again(struct custody *c, const struct custody_rules *
 		return delivery;
 	}
 	if (!c->is_live)
-		settle_older(c, rules, now);
+		settle_older(c, rules, &delivery, now);
 	if (!is_held)
 		note_old(c, term_of(c->number, c->since_us, rules));
 	take(c, delivery, number, is_held ? c->since_us : sent_us, now);

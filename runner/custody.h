@@ -42,6 +42,7 @@ struct holding {
 	uint64_t connection;
 	uint16_t channel;
 	uint64_t tag;
+	bool was_delivered; /* before this time, as the broker says */
 };
 
 struct custody {

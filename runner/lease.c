@@ -287,7 +287,8 @@ static void take_spare(struct job *job, const struct mq_event *event)
 void lease_again(struct job *job, const struct mq_event *event, bool from_hold_queue)
 {
 	struct daemon *daemon = job->daemon;
-	const struct holding this = { daemon->connection, event->channel, event->delivery.tag };
+	const struct holding this = { daemon->connection, event->channel, event->delivery.tag,
+		event->delivery.redelivered };
 	struct holding older;
 	bool was_live = custody_is_live(&job->custody);
 	uint64_t now = clock_now_us();

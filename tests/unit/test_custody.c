@@ -32,6 +32,12 @@ static struct holding at(uint64_t connection, uint64_t tag)
 	return (struct holding){ connection, 1, tag };
 }
 
+/* It had been delivered before. */
+static struct holding back(uint64_t connection, uint64_t tag)
+{
+	return (struct holding){ connection, 1, tag, true };
+}
+
 static void assert_holding(struct holding a, struct holding b)
 {
 	assert_int_equal(a.connection, b.connection);
@@ -251,8 +257,25 @@ static void an_older_copy_that_has_not_come_is_gone(void **state)
 	struct holding older;
 	(void)state;
 	lose_renewed(&c);
-	custody_again(&c, &rules, at(2, 3), true, 2, 0, 1165 * S, &older);
+	custody_again(&c, &rules, back(2, 3), true, 2, 0, 1165 * S, &older);
 	assert_int_equal(custody_deadline(&c, &rules), (1160 + 285) * S);
+}
+
+/* It was published twice, or never delivered: the older one may hang on a connection of which the
+ * broker does not know yet that it is dead. */
+static void what_comes_for_the_first_time_stands_for_no_older_copy(void **state)
+{
+	struct custody c;
+	struct holding older;
+	(void)state;
+	lose_renewed(&c);
+	custody_again(&c, &rules, at(2, 3), true, 2, 0, 1165 * S, &older);
+	assert_int_equal(custody_deadline(&c, &rules), (1060 + 285) * S);
+	custody_proved(&c, 40, 1170 * S, true);
+	assert_false(custody_is_alone(&c));
+	/* By then it is in the request queue. */
+	custody_proved(&c, 41, 1346 * S, true);
+	assert_false(c.knows_all);
 }
 
 static void an_older_copy_that_has_come_counts_until_it_is_retired(void **state)
@@ -261,14 +284,14 @@ static void an_older_copy_that_has_come_counts_until_it_is_retired(void **state)
 	struct holding older;
 	(void)state;
 	lose_renewed(&c);
-	custody_again(&c, &rules, at(2, 1), true, 1, 0, 1165 * S, &older);
+	custody_again(&c, &rules, back(2, 1), true, 1, 0, 1165 * S, &older);
 	assert_holding(older, at(2, 1));
 	custody_acknowledged(&c, 30);
-	custody_again(&c, &rules, at(2, 3), true, 2, 0, 1165 * S, &older);
+	custody_again(&c, &rules, back(2, 3), true, 2, 0, 1165 * S, &older);
 	assert_int_equal(custody_deadline(&c, &rules), (1060 + 285) * S);
 	custody_lost(&c);
 	assert_true(c.knows_all);
-	custody_again(&c, &rules, at(3, 3), true, 2, 0, 1166 * S, &older);
+	custody_again(&c, &rules, back(3, 3), true, 2, 0, 1166 * S, &older);
 	assert_int_equal(custody_deadline(&c, &rules), (1160 + 285) * S);
 }
 
@@ -323,7 +346,7 @@ static void the_clock_of_the_broker_may_jump(void **state)
 	struct holding older;
 	(void)state;
 	lose_renewed(&c);
-	custody_again(&c, &rules, at(2, 3), true, 2, 0, (1345 - 39) * S, &older);
+	custody_again(&c, &rules, back(2, 3), true, 2, 0, (1345 - 39) * S, &older);
 	assert_false(c.knows_all);
 }
 
@@ -334,7 +357,7 @@ static void an_older_copy_whose_time_was_over_counts_for_good(void **state)
 	struct holding older;
 	(void)state;
 	lose_renewed(&c);
-	custody_again(&c, &rules, at(2, 3), true, 2, 0, 1346 * S, &older);
+	custody_again(&c, &rules, back(2, 3), true, 2, 0, 1346 * S, &older);
 	assert_false(c.knows_all);
 	custody_proved(&c, 9, 1350 * S, true);
 	assert_int_equal(custody_deadline(&c, &rules), 1380 * S);
@@ -567,6 +590,7 @@ int main(void)
 		cmocka_unit_test(an_original_that_may_have_got_lost_counts_for_good),
 		cmocka_unit_test(the_oldest_copy_counts_until_it_is_retired),
 		cmocka_unit_test(an_older_copy_that_has_not_come_is_gone),
+		cmocka_unit_test(what_comes_for_the_first_time_stands_for_no_older_copy),
 		cmocka_unit_test(an_older_copy_that_has_come_counts_until_it_is_retired),
 		cmocka_unit_test(an_older_copy_that_was_not_acknowledged_may_come_late),
 		cmocka_unit_test(an_older_copy_that_never_comes_is_somewhere),
