@@ -248,6 +248,8 @@ void job_give_back(struct job *job)
 	}
 	bool may_run_elsewhere = job->phase == JOB_SUSPECT;
 	job_stop_waiting(job);
+	if (may_run_elsewhere)
+		job->is_begun = false; /* here it was about to, and does not count */
 	/* Given back alone it is started at once; with a second copy about, after it was asked for.
 	 */
 	if (!may_run_elsewhere &&

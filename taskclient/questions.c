@@ -15,7 +15,8 @@
 #include "taskclient/internal.h"
 #include "wire/note.h"
 
-#define AGAIN_US 2000000
+#define AGAIN_US     2000000
+#define AGAIN_MIN_US 400000
 
 /* No id of a task holds a slash: an answer that comes late is not taken for a response. */
 #define TOKEN_PREFIX "question/"
@@ -240,13 +241,14 @@ static int read_control(const struct taskclient_control *from, struct control *r
 	return r;
 }
 
-/* So that there is time to hear what became of a note. */
+/* So that there is time to hear what became of a note; where there is little, it is sent at the
+ * end. */
 static uint64_t first_again_us(const struct question *q)
 {
 	uint64_t now = clock_now_us();
 	uint64_t half = q->deadline_us > now ? (q->deadline_us - now) / 2 : 0;
 
-	return now + (half < AGAIN_US ? half : AGAIN_US);
+	return now + (half < AGAIN_MIN_US || half > AGAIN_US ? AGAIN_US : half);
 }
 
 static int ask(struct taskclient *c, const struct taskclient_control *given, uint64_t *ret_question,

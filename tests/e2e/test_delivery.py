@@ -685,6 +685,30 @@ def test_connection_that_is_lost_while_all_is_given_back(
         proxy.close()
 
 
+def test_suspect_that_was_about_to_begin_does_not_count(broker, proxy, names, tmp_path, clients,
+                                                        start_runner, other_runner):
+    """The copy that says that it begins is under way when its runner ends: nothing has crashed."""
+    clients.append(Client(broker, names))
+    client, id = clients[0], str(uuid.uuid4())
+    config = base_config(broker, names, tmp_path / "run")
+    config["broker"].update(addresses=proxy.address, heartbeat="4s")
+    r = start_runner(broker, client, config)
+    other = other_runner(client)
+    other.has = False
+    assert client.run("act", steps())[-1].status == "SUCCESS"
+    copy_of(client, id, request_body(client, id, ["output", "x"]), crashes=1)
+    client.wait(lambda: other.asked == 2, "the last question")
+    client.heard()  # its confirm is here
+    proxy.lets_confirms_through.clear()
+    client.wait(lambda: set(hold_queues(broker, r).values()) == {2}, "the copy of its beginning")
+    r.signal(signal.SIGTERM)
+    r.wait_log("runner.stopping")
+    proxy.lets_confirms_through.set()
+    assert r.wait_end() == 0
+    assert "task.started task=%s" % id not in r.log
+    assert client.get(names.queue)[1].headers["x-tr-crashes"] == 1
+
+
 @pytest.mark.parametrize("held", [False, True], ids=["free", "held"])
 def test_suspects_outlive_a_polite_end(fleet, broker, names, held):
     """They are parked and may run elsewhere: the hold queue ends with its runner, they do not."""
