@@ -123,7 +123,7 @@ def test_many_cancels(alarmed, own_broker, cancel):
 
 @pytest.mark.parametrize("headers, problem", [
     ({"x-tr-op": None}, "op is missing"), ({"x-tr-op": "explode"}, "op explode is unknown"),
-    ({"x-tr-id": "a/b"}, "id is none"), ({"x-tr-op": 7}, "op is missing"),
+    ({"x-tr-id": "a/b"}, "id is none"), ({"x-tr-op": 7}, "op is not a text"),
     ({"x-tr-op": "who-has"}, "instance is missing")])
 def test_malformed(runner, broker, cancel, headers, problem):
     r = runner()
