@@ -114,6 +114,7 @@ struct job {
 		answer; /* the final response, if it is worth being kept; else no exchange */
 	struct job *prev_waiting, *next_waiting; /* in suspects, or in the queue's ready list */
 	uint64_t asked_us;    /* suspect: since when the others have the question; 0: not yet */
+	uint64_t ask_at_us;   /* suspect: when to ask anew; 0: not */
 	uint64_t again_us;    /* and since when they have it once more */
 	unsigned asking;      /* questions that are not confirmed yet */
 	uint64_t question;    /* number of the last one */

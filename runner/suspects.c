@@ -110,8 +110,17 @@ static void send_question(struct job *job)
 static void ask(struct job *job)
 {
 	job->question++;
-	job->asked_us = job->again_us = 0;
+	job->asked_us = job->again_us = job->ask_at_us = 0;
 	send_question(job);
+}
+
+/* Not at once: what is on its way to the present question is to count. Of two that asked anew
+ * whenever they heard each other none would ever get an answer. */
+static void ask_soon(struct job *job)
+{
+	job->asked_us = job->again_us = 0;
+	if (!job->ask_at_us)
+		job->ask_at_us = clock_now_us() + job->daemon->rules.suspect_us / 32;
 }
 
 /* Where the exchange was made anew, those who have the task did not hear the first one: by now they
@@ -119,7 +128,7 @@ static void ask(struct job *job)
 static void ask_again_if_due(struct job *job)
 {
 	const struct daemon *daemon = job->daemon;
-	if (job->asked_us && !job->again_us && !job->asking &&
+	if (job->asked_us && !job->again_us && !job->asking && !job->ask_at_us &&
 		clock_now_us() >= job->asked_us + daemon->rules.suspect_us / 2)
 		send_question(job);
 }
@@ -153,7 +162,7 @@ void suspects_begin(struct job *job, uint64_t giving)
 	struct daemon *daemon = job->daemon;
 	job->phase = JOB_SUSPECT;
 	job->giving = giving;
-	job->asked_us = job->again_us = 0;
+	job->asked_us = job->again_us = job->ask_at_us = 0;
 	DL_APPEND2(daemon->suspects, job, prev_waiting, next_waiting);
 	if (giving && memory_has_print(&daemon->freed, job->id, giving)) {
 		start_freed(job);
@@ -252,7 +261,8 @@ static bool is_counted(struct job *job)
 static bool has_waited(const struct job *job)
 {
 	const struct daemon *daemon = job->daemon;
-	return job->asked_us && job->again_us && custody_is_live(&job->custody) &&
+	return job->asked_us && job->again_us && !job->ask_at_us &&
+	       custody_is_live(&job->custody) &&
 	       daemon->pings.proof_us >= job->asked_us + daemon->rules.suspect_us &&
 	       daemon->pings.proof_us >= job->again_us + daemon->rules.suspect_us / 4;
 }
@@ -275,6 +285,8 @@ void suspects_tick(struct daemon *daemon)
 	uint64_t now = clock_now_us();
 	for (struct job *job = daemon->suspects, *next; job; job = next) {
 		next = job->next_waiting;
+		if (job->ask_at_us && now >= job->ask_at_us)
+			ask(job);
 		ask_again_if_due(job);
 		if (!has_waited(job) && job->asked_us &&
 			now >= job->asked_us + daemon->rules.suspect_us)
@@ -382,7 +394,7 @@ void suspects_answer(struct daemon *daemon, const struct control *question, cons
 	/* Who keeps it waits anew, as the other may have been somebody's answer; and the other, who
 	 * may have been asked too soon, is to hear of us. */
 	if (job && job->phase == JOB_SUSPECT)
-		ask(job);
+		ask_soon(job);
 }
 
 void suspects_on_answer(struct daemon *daemon, const struct control *answer)

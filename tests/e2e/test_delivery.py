@@ -685,6 +685,29 @@ def test_connection_that_is_lost_while_all_is_given_back(
         proxy.close()
 
 
+def test_two_that_ask_each_other_come_to_an_end(fleet, names):
+    """Each hears the other's question before the answer to its own. Who asked anew at once would
+    take no answer for one to its last question, for ever."""
+    client, r = fleet(1)
+    id, queue = str(uuid.uuid4()), client.private_queue()
+    client.channel.queue_bind(queue, names.control)
+
+    def on_word(channel, method, properties, body):
+        said = properties.headers or {}
+        if said.get("x-tr-op") != "who-has" or said["x-tr-instance"] == "0000":
+            return
+        channel.basic_publish(names.control, "", b"", pika.BasicProperties(
+            reply_to=queue, headers={**said, "x-tr-instance": "0000", "x-tr-question": "1"}))
+        channel.basic_publish("", properties.reply_to, json.dumps(
+            {"op": "holder", "id": id, "instance": "0000", "state": "leased",
+             "question": said["x-tr-question"]}).encode(),
+            pika.BasicProperties(content_type="application/json"))
+
+    client.channel.basic_consume(queue, on_word, auto_ack=True)
+    copy_of(client, id, request_body(client, id, ["output", "x"]))
+    client.wait(lambda: "request.found task=%s with=0000" % id in r.log, "the other has it")
+
+
 def test_suspect_that_was_about_to_begin_does_not_count(broker, proxy, names, tmp_path, clients,
                                                         start_runner, other_runner):
     """The copy that says that it begins is under way when its runner ends: nothing has crashed."""
